@@ -1,0 +1,110 @@
+"""What a chat looks like in tokens, and which of them the loss sees.
+
+- ``show_labels()``   the label viewer: trained tokens in colour for people, in brackets as text
+- ``check_labels()``  end token trained, one BOS at most, enough trained, nothing cut: the faults that cost a week
+- ``check_pad()``     pad and end token: the same id is safe only when padding is masked by position
+"""
+
+from __future__ import annotations
+
+import html
+
+IGNORED = -100  # torch.nn.CrossEntropyLoss skips this label
+
+TRAINED_STYLE = "background:#cfe3f5;border-bottom:2px solid #0b62a4"
+MASKED_STYLE = "color:#777"
+
+
+def pieces(tokenizer, ids: list[int]) -> list[str]:
+    """Each token as readable text, a newline as ⏎."""
+    return [tokenizer.decode([i]).replace("\n", "⏎") for i in ids]
+
+
+def labels_as_text(tokenizer, ids, labels) -> str:
+    """One line: masked tokens as they are, each run of trained tokens in «guillemets»."""
+    out, inside = [], False
+    for piece, label in zip(pieces(tokenizer, list(map(int, ids))), list(map(int, labels))):
+        trained = label != IGNORED
+        if trained != inside:
+            out.append("«" if trained else "»")
+            inside = trained
+        out.append(piece)
+    return "".join(out) + ("»" if inside else "")
+
+
+class LabelView:
+    """Shown as coloured HTML by Jupyter, as `labels_as_text` elsewhere."""
+
+    def __init__(self, tokenizer, ids, labels):
+        self.text = labels_as_text(tokenizer, ids, labels)
+        trained = sum(int(x) != IGNORED for x in labels)
+        spans = [
+            f'<span style="{TRAINED_STYLE if int(y) != IGNORED else MASKED_STYLE};padding:1px 2px;margin:1px">{html.escape(p)}</span>'
+            for p, y in zip(pieces(tokenizer, list(map(int, ids))), labels)
+        ]
+        legend = f"{trained} of {len(spans)} tokens trained (blue, underlined); the grey ones are read, not learned"
+        self.html = f'<div style="line-height:2;font-family:monospace">{"".join(spans)}</div><div>{legend}</div>'
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+
+def show_labels(tokenizer, ids, labels) -> LabelView:
+    """View of one row: `ids` and `labels` of equal length; −100 is not trained. End a cell with it."""
+    if len(ids) != len(labels):
+        raise ValueError(f"{len(ids)} ids but {len(labels)} labels: they must be one row of one batch")
+    return LabelView(tokenizer, ids, labels)
+
+
+def check_labels(tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01) -> list[str]:
+    """Faults of one collated row in words; an empty list means sound.
+
+    1. An end token is among the trained labels, and only template whitespace follows it.
+    2. At most one BOS. 3. At least `min_share` of the tokens are trained. 4. The row was not cut at `max_length`.
+    """
+    ids, labels = list(map(int, ids)), list(map(int, labels))
+    if attention_mask is not None:
+        ids, labels = zip(*[(i, y) for i, y, m in zip(ids, labels, list(map(int, attention_mask))) if m]) if any(attention_mask) else ((), ())
+    faults = []
+    trained = [(i, y) for i, y in enumerate(labels) if y != IGNORED]
+    if not trained or len(trained) < min_share * len(ids):
+        faults.append(f"{len(trained)} of {len(ids)} tokens are trained: the template or the completion column does not match "
+                      "what the trainer expects, so it learns nothing")
+    ends = [i for i, y in trained if y == tokenizer.eos_token_id]
+    if trained and not ends:
+        faults.append(f"no end token ({tokenizer.eos_token}) among the trained labels: the tuned model will not stop")
+    elif trained:
+        after = tokenizer.decode([y for i, y in trained if i > ends[-1]])
+        if after.strip():
+            faults.append(f"{after!r} is trained after the end token: the model learns to go on")
+    bos = tokenizer.bos_token_id
+    start = [i for i in ids[:2] if i == bos]
+    if bos is not None and len(start) == 2:
+        faults.append(f"the row starts with two BOS tokens ({tokenizer.bos_token}): tokenizer and template each add one")
+    if max_length is not None and len(ids) >= max_length and not (ends and ends[-1] >= len(ids) - 3):
+        faults.append(f"the row was cut at {max_length} tokens: its answer has no end; raise max_length or drop the row")
+    return faults
+
+
+def check_batch(tokenizer, batch, max_length: int | None = None) -> None:
+    """`check_labels` for every row of a collated batch; ValueError lists row and fault."""
+    faults = []
+    for row, (ids, labels) in enumerate(zip(batch["input_ids"], batch["labels"])):
+        mask = batch["attention_mask"][row] if "attention_mask" in batch else None
+        faults += [f"row {row}: {f}" for f in check_labels(tokenizer, ids, labels, mask, max_length)]
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def check_pad(tokenizer, masked_by_position: bool) -> str | None:
+    """The fault in words where pad = end and the collator masks by value; None when sound.
+
+    With one id for both, a collator that masks *every* pad id masks the real end tokens too: no row teaches to stop.
+    """
+    if tokenizer.pad_token_id != tokenizer.eos_token_id or masked_by_position:
+        return None
+    return (f"pad and end are both {tokenizer.eos_token} (id {tokenizer.eos_token_id}) and this collator masks by value: "
+            "the end token is never trained. Use trl's collator, or give padding a token of its own.")

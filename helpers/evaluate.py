@@ -1,0 +1,347 @@
+"""Measuring a model on held-out rows: generate, score without generating, compare with an interval.
+
+- ``generate()``            greedy answers in batches; a shared prefix is computed once and its cache repeated
+- ``score_completions()``   one teacher-forced pass: exact match, token accuracy and log-likelihood of given answers
+- ``perplexity()``          per token, base e, from the above
+- ``prose_loss()``          mean loss on running text: what must not be forgotten
+- ``paired_bootstrap()``    the interval of a difference, resampling families of wording (and seeds)
+- ``ReportCard``            base, best prompt and tuned side by side, on the same rows
+- ``cached()``              a result kept under a key of model, data and code
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+import os
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+def progress(total: int, label: str, show: bool):
+    """A tqdm bar of `total` rows; hidden with `show=False` or COURSE_BARS=0 (tests)."""
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, desc=label, unit="row", disable=not show or os.environ.get("COURSE_BARS") == "0", leave=False)
+
+
+@contextmanager
+def evaluating(model):
+    """Dropout off and the KV cache on inside the block; the model's own mode afterwards."""
+    was, cache = model.training, model.config.use_cache
+    model.eval()
+    model.config.use_cache = True
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.config.use_cache = cache
+        model.train(was)
+
+
+def encode_prompts(tokenizer, prompts: list[list[dict]]) -> list[list[int]]:
+    """Chats as token ids, up to where the assistant begins to speak."""
+    return [tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=False) for p in prompts]
+
+
+def shared_prefix(rows: list[list[int]]) -> int:
+    """Number of leading ids that all rows share, leaving each row at least one id of its own.
+
+    >>> shared_prefix([[1, 2, 3, 4], [1, 2, 9, 4, 5]])
+    2
+    """
+    first, last = min(rows), max(rows)
+    same = next((i for i, (a, b) in enumerate(zip(first, last)) if a != b), min(len(first), len(last)))
+    return min(same, min(map(len, rows)) - 1)
+
+
+def left_pad(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, torch.Tensor]:
+    """`(ids, mask)`, both (rows, longest), the rows ending in the last column.
+
+    >>> left_pad([[5], [6, 7]], 0, "cpu")[0].tolist()
+    [[0, 5], [6, 7]]
+    """
+    longest = max(map(len, rows))
+    ids = torch.tensor([[pad] * (longest - len(r)) + r for r in rows], device=device)
+    mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
+    return ids, mask
+
+
+def generate(
+    model,
+    tokenizer,
+    prompts: list[list[dict]],
+    max_new_tokens: int = 28,
+    batch_size: int = 32,
+    reuse_prefix: bool = True,
+    bar: bool = True,
+) -> list[str]:
+    """Greedy answers to chats, in the order given. Rows are batched by length; each stops at the end token.
+
+    A prefix that all prompts share (a system prompt, few-shot examples) is computed once when it is at least
+    32 tokens long, and its cache repeated for each batch: the answers are the same, the time is not.
+    """
+    if not prompts:
+        return []
+    rows = encode_prompts(tokenizer, prompts)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    answers = [""] * len(rows)
+    n_shared = shared_prefix(rows) if reuse_prefix and len(rows) > 1 else 0
+    with evaluating(model), progress(len(rows), "generating", bar) as tick:
+        device = next(model.parameters()).device
+        cache = None
+        if n_shared >= 32:
+            cache = model(torch.tensor([rows[0][:n_shared]], device=device), use_cache=True).past_key_values
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            head = rows[0][:n_shared] if cache is not None else []
+            ids, mask = left_pad([rows[i][len(head) :] for i in batch], tokenizer.pad_token_id, device)
+            extra = {}
+            if cache is not None:  # prefix, then padding, then each row's own part
+                prefix = torch.tensor([head] * len(batch), device=device)
+                ids, mask = torch.cat([prefix, ids], 1), torch.cat([torch.ones_like(prefix), mask], 1)
+                repeated = copy.deepcopy(cache)
+                repeated.batch_repeat_interleave(len(batch))
+                extra = {"past_key_values": repeated}
+            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False,
+                                 temperature=None, top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra)
+            for i, text in zip(batch, tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)):
+                answers[i] = text.strip()
+            tick.update(len(batch))
+    return answers
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Per row, in the order given: negative log-likelihood in nats, tokens, whether greedy decoding would give the answer."""
+
+    nll: np.ndarray  # (rows,) summed over the completion's tokens, end token included
+    tokens: np.ndarray  # (rows,)
+    correct: np.ndarray  # (rows,) tokens that are the model's first choice
+    exact: np.ndarray  # (rows,) bool: all of them are
+
+    @property
+    def token_accuracy(self) -> float:
+        return float(self.correct.sum() / self.tokens.sum())
+
+
+def score_completions(model, tokenizer, prompts, completions: list[str], batch_size: int = 32, bar: bool = True) -> Scores:
+    """Score given answers in one forward pass, without generating.
+
+    With the true answer fed in, the model's first choice at every position (end token included) equals the answer
+    exactly when greedy decoding would have produced it: exact match for the price of one pass.
+    """
+    heads = encode_prompts(tokenizer, prompts)
+    end = [tokenizer.eos_token_id]
+    tails = [tokenizer(c, add_special_tokens=False)["input_ids"] + end for c in completions]
+    order = sorted(range(len(heads)), key=lambda i: len(heads[i]) + len(tails[i]))
+    nll, correct = np.zeros(len(heads)), np.zeros(len(heads), int)
+    with evaluating(model), progress(len(heads), "scoring", bar) as tick:
+        device = next(model.parameters()).device
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            ids, mask = left_pad([heads[i] + tails[i] for i in batch], tokenizer.pad_token_id, device)
+            keep = max(len(tails[i]) for i in batch)
+            positions = (mask.cumsum(1) - 1).clamp(min=0)
+            logits = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits[:, :-1].float()
+            target = ids[:, -keep:]  # (batch, keep); logits (batch, keep, vocabulary)
+            loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+            mine = torch.tensor([[0] * (keep - len(tails[i])) + [1] * len(tails[i]) for i in batch], device=device)
+            right = (logits.argmax(-1) == target) & mine.bool()
+            nll[batch] = (loss * mine).sum(1).double().cpu()
+            correct[batch] = right.sum(1).cpu()
+            tick.update(len(batch))
+    tokens = np.array([len(t) for t in tails])
+    return Scores(nll, tokens, correct, correct == tokens)
+
+
+def perplexity(scores: Scores) -> float:
+    """exp(total nats / total tokens): per token, base e, over the completions alone.
+
+    >>> perplexity(Scores(np.log([4.0, 4.0]), np.array([1, 1]), np.array([0, 0]), np.array([False, False])))
+    4.0
+    """
+    return round(float(np.exp(scores.nll.sum() / scores.tokens.sum())), 10)
+
+
+def prose_loss(model, blocks: list[list[int]], batch_size: int = 8, bar: bool = True) -> np.ndarray:
+    """Mean next-token loss of each block in nats per token: (blocks,). Forgetting is its rise after tuning."""
+    losses = []
+    with evaluating(model), progress(len(blocks), "probe", bar) as tick:
+        device = next(model.parameters()).device
+        for start in range(0, len(blocks), batch_size):
+            ids = torch.tensor(blocks[start : start + batch_size], device=device)
+            logits = model(ids).logits[:, :-1].float()
+            losses.append(F.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(1).cpu())
+            tick.update(len(ids))
+    return torch.cat(losses).double().numpy()
+
+
+# ---------------------------------------------------------------- intervals
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95% interval (`low`, `high`), and what it rests on."""
+
+    mean: float
+    low: float
+    high: float
+    rows: int
+    families: int
+    seeds: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (rows {self.rows}, families {self.families}, seeds {self.seeds})"
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+def bootstrap(values, families: list[str], resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
+    """Interval of a mean by resampling whole families, and seeds where there are several.
+
+    values: (rows,) or (seeds, rows). Rows of one family share their wording and move together: resampling rows would
+    give an interval that is too narrow.
+
+    >>> bootstrap([1, 1, 0, 0], ["a", "a", "b", "b"]).mean
+    0.5
+    """
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    if values.shape[1] != len(families) or not len(families):
+        raise ValueError(f"{values.shape[1]} values but {len(families)} families: one family name a row is needed")
+    if not np.isfinite(values).all():
+        raise ValueError("a value is NaN or infinite: find the row before averaging it away")
+    names, index = np.unique(np.asarray(families), return_inverse=True)
+    sums = np.stack([np.bincount(index, weights=v, minlength=len(names)) for v in values])  # (seeds, families)
+    counts = np.bincount(index, minlength=len(names))
+    rng = np.random.default_rng(seed)
+    pick = rng.integers(0, len(names), (resamples, len(names)))
+    seeds = rng.integers(0, len(values), (resamples, len(values)))
+    means = np.array([sums[s][:, p].sum() / (counts[p].sum() * len(s)) for s, p in zip(seeds, pick)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(values.mean()), float(low), float(high), values.shape[1], len(names), len(values))
+
+
+def paired_bootstrap(a, b, families: list[str], **options) -> Interval:
+    """Interval of mean(a − b), row by row on the same rows (and seed by seed): see `bootstrap`.
+
+    >>> d = paired_bootstrap([1, 1, 1, 0], [0, 0, 1, 0], ["a", "b", "c", "d"]); (d.mean, d.low >= 0)
+    (0.5, True)
+    """
+    a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    if a.shape[-1] != b.shape[-1]:
+        raise ValueError(f"a has {a.shape[-1]} rows, b {b.shape[-1]}: a paired comparison needs the same rows in the same order")
+    return bootstrap(a - b, families, **options)
+
+
+# ---------------------------------------------------------------- the report card
+
+
+@dataclass
+class Column:
+    """One method on the card: answers, verdicts, seconds."""
+
+    name: str
+    answers: list[str]
+    exact: np.ndarray
+    fields: dict[str, np.ndarray]
+    seconds: float
+    why: list[str]
+
+
+@dataclass
+class ReportCard:
+    """Several methods on the same held-out rows of one task.
+
+    `rows` as from `tasks.load`; `check(answer, row)` gives a verdict with `exact`, `fields` and `why`.
+    """
+
+    rows: list[dict]
+    check: callable
+    columns: dict[str, Column] = field(default_factory=dict)
+    probe: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def families(self) -> list[str]:
+        return [row["family"] for row in self.rows]
+
+    def add(self, name: str, answers: list[str], seconds: float = float("nan")) -> Column:
+        """Check one method's answers, one a row, and keep them under `name`."""
+        if len(answers) != len(self.rows):
+            raise ValueError(f"{name}: {len(answers)} answers for {len(self.rows)} rows")
+        verdicts = [self.check(a, r) for a, r in zip(answers, self.rows)]
+        keys = verdicts[0].fields
+        column = Column(name, list(answers), np.array([v.exact for v in verdicts]),
+                        {k: np.array([v.fields[k] for v in verdicts]) for k in keys}, seconds, [v.why for v in verdicts])
+        self.columns[name] = column
+        return column
+
+    def table(self):
+        """A pandas table: a line a method, whole record and each field with its interval, seconds an answer."""
+        import pandas as pd
+
+        lines = {}
+        for name, c in self.columns.items():
+            line = {"whole record": _cell(c.exact, self.families)}
+            line |= {k: _cell(v, self.families) for k, v in c.fields.items() if len(c.fields) > 1}
+            line["s / answer"] = f"{c.seconds / len(self.rows):.2f}"
+            if name in self.probe:
+                line["prose loss"] = f"{self.probe[name].mean():.3f}"
+            lines[name] = line
+        return pd.DataFrame(lines).T
+
+    def difference(self, a: str, b: str, field: str | None = None) -> Interval:
+        """Interval of a − b in exact match (or one field's accuracy), paired, over families."""
+        pick = lambda c: c.fields[field] if field else c.exact  # noqa: E731
+        return paired_bootstrap(pick(self.columns[a]), pick(self.columns[b]), self.families)
+
+    def wins_and_losses(self, a: str, b: str, show: int = 3) -> str:
+        """Rows that `a` gets right and `b` wrong, and the other way round, with both answers: read them."""
+        one, two = self.columns[a], self.columns[b]
+        text = []
+        for title, hits in ((f"{a} right, {b} wrong", one.exact & ~two.exact), (f"{a} wrong, {b} right", ~one.exact & two.exact)):
+            text.append(f"{title}: {hits.sum()} of {len(self.rows)}")
+            for i in np.flatnonzero(hits)[:show]:
+                text += [f"  ticket  {self.rows[i]['prompt']}", f"    {a:8} {one.answers[i]}",
+                         f"    {b:8} {two.answers[i]}", f"    wrong   {two.why[i] or one.why[i]}"]
+        return "\n".join(text)
+
+
+def _cell(values, families) -> str:
+    i = bootstrap(values, families)
+    return f"{100 * i.mean:.0f}% [{100 * i.low:.0f}, {100 * i.high:.0f}]"
+
+
+# ---------------------------------------------------------------- keeping results
+
+
+def cached(folder: str | Path, parts: dict, compute):
+    """`compute()` once for equal `parts` (model, data, settings) and equal code; later from a JSON file.
+
+    The key covers the source of `compute` and of this module, so that a changed measurement is measured anew.
+    """
+    try:
+        code = inspect.getsource(compute)
+    except (OSError, TypeError):
+        code = repr(compute)
+    key = hashlib.sha256(json.dumps([parts, code, Path(__file__).read_text(encoding="utf-8")], sort_keys=True).encode()).hexdigest()
+    path = Path(folder) / f"{key[:24]}.json"
+    if path.exists():
+        return json.loads(path.read_text(encoding="utf-8"))["result"]
+    start = time.perf_counter()
+    result = compute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps({"parts": parts, "seconds": time.perf_counter() - start, "result": result}), encoding="utf-8")
+    os.replace(part, path)
+    return result

@@ -1,0 +1,247 @@
+"""What this machine has, what the trainer may use of it, and what to do about each problem.
+
+- ``detect()``   a ``Hardware`` record: CPU, memory, disk, GPU, versions, mirrors
+- ``Hardware.*`` the trainer's fields: ``use_cpu bf16 fp16 gradient_checkpointing adapter_dtype batch_size``
+- ``doctor()``   the same as a page for people, each problem with its cure
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+GIB = 1024**3
+PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "accelerate")
+NEEDED_DISK_GIB, NEEDED_MEMORY_GIB = 2.0, 4.0
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """One machine as the course sees it. Sizes in GiB; `capability` is CUDA's (major, minor), None without a GPU."""
+
+    cpu: str = "unknown"
+    cores: int = 1
+    memory_gib: float = 8.0
+    disk_gib: float = 10.0
+    gpus: tuple[str, ...] = ()
+    gpu_memory_gib: float = 0.0
+    capability: tuple[int, int] | None = None
+    cpu_bf16_faster: bool = False
+    parameters: float = 0.135e9  # of the model to train: decides batch and checkpointing
+    versions: dict = field(default_factory=dict)
+    python: str = platform.python_version()
+
+    @property
+    def device(self) -> str:
+        """`cuda` where an NVIDIA GPU is usable, else `cpu` (Apple's MPS rounds differently: the course stays on its CPU)."""
+        return "cuda" if self.capability else "cpu"
+
+    @property
+    def use_cpu(self) -> bool:
+        """For `SFTConfig(use_cpu=...)`."""
+        return self.capability is None
+
+    @property
+    def bf16(self) -> bool:
+        """bfloat16 autocast: on GPUs from capability 8.0 (a T4 emulates it, slowly); on a CPU where a matmul was faster."""
+        return self.capability >= (8, 0) if self.capability else self.cpu_bf16_faster
+
+    @property
+    def fp16(self) -> bool:
+        """float16 with loss scaling: GPUs before capability 8.0. Never on a CPU."""
+        return self.capability is not None and self.capability < (8, 0)
+
+    @property
+    def compute_dtype(self) -> torch.dtype:
+        """What 4-bit weights are expanded to for a matrix product."""
+        return torch.bfloat16 if self.bf16 else torch.float16 if self.fp16 else torch.float32
+
+    @property
+    def adapter_dtype(self) -> torch.dtype:
+        """What trainable parameters are kept in: always float32. A step of 3e-4 is often below half of bfloat16's spacing
+        (8 bits of fraction), fp16's loss scaler refuses half-precision gradients, and it costs no time (measured)."""
+        return torch.float32
+
+    @property
+    def gradient_checkpointing(self) -> bool:
+        """Recompute activations in the backward pass: needed from 1B parameters on; costs a third more time."""
+        return self.capability is not None and self.parameters >= 1e9
+
+    @property
+    def batch_size(self) -> int:
+        """Rows a forward pass; `accumulation` makes up the rest of an effective batch of 8."""
+        if self.capability is None or self.parameters < 1e9:
+            return 8
+        room = self.gpu_memory_gib - 0.7 - 0.75 * self.parameters / 1e9  # context, 4-bit weights with their scales
+        return 8 if room > 12 else 4 if room > 7 else 2 if room > 4 else 1
+
+    @property
+    def accumulation(self) -> int:
+        """For `gradient_accumulation_steps`: batch_size × accumulation is always 8.
+
+        >>> Hardware(gpus=("RTX 3060",), gpu_memory_gib=12, capability=(8, 6), parameters=7.6e9).accumulation
+        2
+        """
+        return 8 // self.batch_size
+
+
+def pin_one_gpu() -> None:
+    """With two GPUs visible the trainer would split every batch (DataParallel): use the first alone.
+
+    Call it before anything touches CUDA; a `CUDA_VISIBLE_DEVICES` that the reader set is left as it is.
+    """
+    if not torch.cuda.is_initialized():
+        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+
+
+def bf16_faster_on_cpu(size: int = 512, repeats: int = 5) -> bool:
+    """Time one matrix product in float32 and in bfloat16 (best of `repeats`) and compare."""
+
+    def seconds(dtype):
+        a = torch.randn(size, size).to(dtype)
+        a @ a
+        return min(_clock(lambda: a @ a) for _ in range(repeats))
+
+    return seconds(torch.bfloat16) < seconds(torch.float32)
+
+
+def _clock(work) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def detect(parameters: float = 0.135e9) -> Hardware:
+    """Look at this machine. `parameters`: of the model to train, 0.135e9 for the bundled one."""
+    gpu = torch.cuda.is_available()
+    return Hardware(
+        cpu=cpu_name(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(memory_bytes() / GIB, 1),
+        disk_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
+        gpus=tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if gpu else (),
+        gpu_memory_gib=round(torch.cuda.get_device_properties(0).total_memory / GIB, 1) if gpu else 0.0,
+        capability=torch.cuda.get_device_capability(0) if gpu else None,
+        cpu_bf16_faster=not gpu and bf16_faster_on_cpu(),
+        parameters=parameters,
+        versions=versions(),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the course's packages; `missing` where one is not there."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def cpu_name() -> str:
+    """The processor's name as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def memory_bytes() -> int:
+    """Physical memory, or the container's limit where that is smaller."""
+    try:
+        import psutil
+
+        total = psutil.virtual_memory().total
+    except ImportError:
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        return min(total, int(limit)) if limit.isdigit() else total
+    except OSError:
+        return total
+
+
+def peak_memory_gib() -> float:
+    """The most memory that this process has held so far: on the GPU if it was used, else on the CPU (GiB).
+
+    >>> peak_memory_gib() > 0
+    True
+    """
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_reserved() / GIB
+    try:
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB
+    except ImportError:  # Windows
+        import psutil
+
+        return psutil.Process().memory_info().peak_wset / GIB
+
+
+def problems(hw: Hardware) -> list[tuple[str, str]]:
+    """`(what is wrong, how to mend it)` for each problem found; empty when all is well.
+
+    >>> problems(Hardware(memory_gib=2, versions={"torch": "2.13.0"}))[0][0]
+    '2.0 GiB of memory: a notebook needs up to 4'
+    """
+    found = []
+    for name, version in hw.versions.items():
+        if version == "missing":
+            found.append((f"{name} is not installed", "run `make setup`, or the install cell at the top on Colab"))
+    if hw.memory_gib < NEEDED_MEMORY_GIB:
+        found.append((f"{hw.memory_gib:.1f} GiB of memory: a notebook needs up to 4",
+                      "close other programs, or use a free Colab CPU machine (12 GiB)"))
+    if hw.disk_gib < NEEDED_DISK_GIB:
+        found.append((f"{hw.disk_gib:.1f} GiB of disk free: the model and checkpoints need 2",
+                      "free some, or set COURSE_CACHE to a folder on another disk"))
+    if len(hw.gpus) > 1:
+        found.append((f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
+                      "nothing to do: pin_one_gpu() uses the first; set CUDA_VISIBLE_DEVICES to choose another"))
+    if hw.fp16:
+        found.append((f"{hw.gpus[0]} has no bfloat16 (capability {hw.capability[0]}.{hw.capability[1]} < 8.0)",
+                      "nothing to do: fp16 with float32 adapters is used"))
+    if hw.capability and hw.parameters >= 7e9 and hw.gpu_memory_gib < 11:
+        found.append((f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
+                      "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it"))
+    if sys.version_info < (3, 11):
+        found.append((f"Python {hw.python}: the course needs 3.11 or newer", "make the environment with python3.11 or newer"))
+    if shutil.which("nvidia-smi") and hw.capability is None and not hw.versions.get("torch", "").endswith("+cpu"):
+        found.append(("an NVIDIA driver is here, but torch sees no GPU",
+                      "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU"))
+    return found
+
+
+def doctor(hw: Hardware | None = None) -> str:
+    """The machine on one page, problems last, each with its cure.
+
+    >>> print(doctor(Hardware(cpu="toy", cores=2)).splitlines()[0])
+    CPU        toy, 2 cores
+    """
+    hw = hw or detect()
+    number = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+    lines = [
+        f"CPU        {hw.cpu}, {hw.cores} cores",
+        f"memory     {hw.memory_gib:.1f} GiB, disk free {hw.disk_gib:.0f} GiB",
+        "GPU        " + (f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
+                        if hw.capability else "none that torch can use: the notebooks run on the CPU, as they were written"),
+        f"numbers    compute {number[hw.compute_dtype]}, adapters {number[hw.adapter_dtype]}, "
+        f"batch {hw.batch_size} × {hw.accumulation}, checkpointing {'on' if hw.gradient_checkpointing else 'off'}",
+        f"python     {hw.python}; " + ", ".join(f"{k} {v}" for k, v in hw.versions.items()),
+        f"mirrors    HF_ENDPOINT {os.environ.get('HF_ENDPOINT') or 'not set (huggingface.co)'}; "
+        f"pip index {'set by you' if os.environ.get('PIP_INDEX_URL') else 'not set in the environment'}",
+    ]
+    found = problems(hw)
+    lines += [f"PROBLEM    {what}\n   mend it: {cure}" for what, cure in found] or ["problems   none found"]
+    return "\n".join(lines)

@@ -1,0 +1,149 @@
+"""The claims ledger: what the source says, the rule that decides, and what was measured.
+
+- ``CLAIMS``        every claim with its Chinese clause and its notebook; ``decided_by`` is written before the confirming run
+- ``record()``      a notebook's last section writes its verdicts here
+- ``table()``       the one-page answer, as Markdown; ``python -m helpers.ledger`` prints it, ``--readme`` puts it into README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "build" / "ledger"
+VERDICTS = ("holds", "holds if", "does not hold", "not decided here")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim of the source. `decided_by`: metric, size of effect that matters, n, seeds."""
+
+    id: str
+    text: str
+    source: str
+    notebook: str
+    decided_by: str = ""
+
+
+CLAIMS = {
+    c.id: c
+    for c in (
+        Claim("Q1a", "rank 16 is enough for a simple task", "简单任务rank=16", "05",
+              "routing, test: whole-record EM(r=16) − EM(best r), each rank at its own best rate and alpha found on valid with seeds 0–2; "
+              "holds if the lower 95% bound is ≥ −3 points; n = 640 rows, 64 families, seeds 3–7"),
+        Claim("Q1b", "alpha = 2 × rank does best", "alpha 为秩的两倍", "05",
+              "routing, test, r=16: EM(alpha=2r) − EM(best other alpha), each alpha at its own best rate found on valid with seeds 0–2; "
+              "holds if the lower 95% bound is > 0; 'does not hold' if the upper bound is < +3 points; n = 640, seeds 3–7"),
+        Claim("Q2a", "perplexity under the base model measures difficulty", "根据模型计算困惑度", "02"),
+        Claim("Q2b", "ordinary tasks need 100–300 rows; medium and hard ones 1000 and more", "一般难度100-300条；中等，困难问题一般需要1000以上", "02"),
+        Claim("Q2c", "what a prompt solves is easy; of the rest, prior knowledge decides", "根据模型已有的先验知识来定", "02"),
+        Claim("Q2d", "rows needed ≈ parameters / 1000", "有效样本数≈模型参数数/1000", "02"),
+        Claim("Q2e", "grow the data step by step, stop where validation flattens", "逐步增加数据量", "02"),
+        Claim("Q2f", "K-Means and k-center selection: as good with fewer rows", "KCentergreedy选择核心样本", "03"),
+        Claim("Q2g", "random or stratified sampling serves a large redundant set", "随机采样或分层采样", "03"),
+        Claim("Q2h", "length, reward score, perplexity pick better rows", "使用数据质量指标筛选", "03"),
+        Claim("Q2i", "a thousand curated rows teach style and reveal, but do not add, knowledge", "揭示在预训练中已经获得的知识", "02"),
+        Claim("Q3", "1e-4 to start; lower when the loss swings, raise when it crawls", "震荡比较大就调低，太慢就调高", "06"),
+        Claim("Q4a", "it will not learn when data and goal do not match", "数据集和结果是否真的匹配", "07"),
+        Claim("Q4b", "... when the instructions are unlikely under the model", "指令是否是模型友好的", "07"),
+        Claim("Q4c", "... when the data is unbalanced", "数据平衡也还是很重要的", "03"),
+        Claim("Q4d", "same cases, same count, a better teacher: fewer rows to target", "数据集必须是一个好老师", "03"),
+        Claim("Q5a", "the more SFT, the more is forgotten", "微调的越多，遗忘的越多", "08"),
+        Claim("Q5b", "at rank 8–16 little is lost", "影响还是有限的", "08"),
+        Claim("Q5c", "mixing in data of the ability to be kept keeps it", "混合一些你想保留的原子能力的数据", "08"),
+        Claim("Q6a", "several abilities at once, if related and in proportion", "注意相关性和比例", "08"),
+        Claim("Q6b", "or stage by stage", "多阶段sft", "08"),
+        Claim("Q7a", "QLoRA of a 7B fits in 12 GB", "12G显存", "09"),
+        Claim("Q7b", "it takes 30 minutes to 2 hours", "30分钟-2小时", "09"),
+        Claim("Q7c", "about 2 yuan an hour on a rented 4090", "2元/小时", "09"),
+        Claim("Q7d", "data and people dominate the bill", "高的是高质量数据集", "09"),
+        Claim("Q8a", "ORPO costs about what SFT costs, DPO a little more", "Orpo和sft的成本几乎一样", "10"),
+        Claim("Q8b", "preference tuning recovers what SFT lost", "偏好微调可以克服遗忘", "10"),
+        Claim("Q8c", "... or loses less than SFT at equal gain", "偏好微调是更好的选择", "10"),
+        Claim("Q8d", "the more parameters tuned, the more is forgotten", "微调参数越多，遗忘越大", "10"),
+        Claim("Q8e", "good pairs cost more than good rows", "偏好对要做到高质量是有难度的", "10"),
+        Claim("Q9a", "which tool for whom", "大神/高手/落地", "11"),
+        Claim("Q9b", "the same job gives the same labels and losses in each", "(ours)", "11"),
+        Claim("Q10", "prompt for what it can do, retrieval for what it must know, tuning for how it must behave", "一张图解决你的困惑", "01"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One verdict: what was measured with its interval, on what, and the verdict's words."""
+
+    id: str
+    measured: str
+    scope: str
+    verdict: str
+
+
+def record(id: str, measured: str, scope: str, verdict: str, store: Path | None = None) -> Entry:
+    """Write one verdict. It must begin with one of `VERDICTS`, and its claim must have a `decided_by` rule.
+
+    >>> record("Q1a", "x", "y", "maybe")
+    Traceback (most recent call last):
+    ...
+    ValueError: verdict 'maybe' must begin with one of: holds, holds if, does not hold, not decided here
+    """
+    if not verdict.startswith(VERDICTS):
+        raise ValueError(f"verdict {verdict!r} must begin with one of: {', '.join(VERDICTS)}")
+    if not CLAIMS[id].decided_by:
+        raise ValueError(f"{id} has no rule yet: write its `decided_by` before the confirming run")
+    entry = Entry(id, measured, scope, verdict)
+    folder = store or STORE
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{id}.part"
+    part.write_text(json.dumps(asdict(entry), ensure_ascii=False), encoding="utf-8")
+    os.replace(part, folder / f"{id}.json")
+    return entry
+
+
+def entries(store: Path | None = None) -> dict[str, Entry]:
+    """The verdicts on file, by claim."""
+    return {p.stem: Entry(**json.loads(p.read_text(encoding="utf-8"))) for p in sorted((store or STORE).glob("Q*.json"))}
+
+
+def rules(*ids: str) -> str:
+    """The `decided by` table of some claims, as text: printed before a notebook's confirming run."""
+    return "\n".join(f"{i}  {CLAIMS[i].text}\n     decided by: {CLAIMS[i].decided_by}" for i in ids)
+
+
+def table(store: Path | None = None) -> str:
+    """All claims with verdicts, as a Markdown table; an open one says where it will be measured."""
+    found = entries(store)
+    lines = ["| claim | in the source | measured | on what | verdict |", "|---|---|---|---|---|"]
+    for c in CLAIMS.values():
+        e = found.get(c.id)
+        cells = (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"not measured yet (notebook {c.notebook})")
+        lines.append(f"| {c.id}: {c.text} | {c.source} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+BEGIN, END = "<!-- ledger: made by `make ledger` -->", "<!-- end of ledger -->"
+
+
+def into_readme(path: Path = ROOT / "README.md") -> None:
+    """Replace the table between the markers in README.md, keeping rows that this machine has no verdict for."""
+    text = path.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise ValueError(f"{path.name} has no ledger markers: {BEGIN} ... {END}")
+    old = {line.split(":")[0]: line for line in text.split(BEGIN)[1].split(END)[0].splitlines() if line.startswith("| Q")}
+    found = entries()
+    new = "\n".join(old.get(line.split(":")[0], line) if line.startswith("| Q") and line[2:].split(":")[0] not in found else line
+                    for line in table().splitlines())
+    path.write_text(text.split(BEGIN)[0] + BEGIN + "\n" + new + "\n" + END + text.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="The claims ledger")
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md")
+    if parser.parse_args().readme:
+        into_readme()
+    else:
+        print(table())

