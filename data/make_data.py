@@ -124,7 +124,10 @@ def routing_rows(telling: bool = False, n_queues: int = 8, sizes: dict[str, int]
     sizes = sizes or ROUTING_SIZES
     bodies, cues = read_wording("routing"), read_wording("urgency")
     queues = list(QUEUES)[:n_queues]
+    more = read_wording("routing_train")  # written without sight of the first file: train only
     body_split = {q: split_families(bodies[q], (20, 4, 8), f"routing {q}") for q in queues}
+    for q in queues:
+        body_split[q]["train"] += list(enumerate(more[q], len(bodies[q])))
     cue_split = {p: split_families(cues[p], (26, 5, 11), f"urgency {p}") for p in PRIORITIES}
     rows = []
     for split in SPLITS:

@@ -17,6 +17,7 @@ import inspect
 import json
 import os
 import time
+import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -111,8 +112,10 @@ def generate(
                 repeated = copy.deepcopy(cache)
                 repeated.batch_repeat_interleave(len(batch))
                 extra = {"past_key_values": repeated}
-            out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False,
-                                 temperature=None, top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra)
+            with warnings.catch_warnings():  # transformers 5.24 renames past_key_values; both names work, one is silent
+                warnings.simplefilter("ignore", FutureWarning)
+                out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False,
+                                     temperature=None, top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra)
             for i, text in zip(batch, tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)):
                 answers[i] = text.strip()
             tick.update(len(batch))

@@ -251,9 +251,21 @@ def load(source: Source, bits: int = 32, dtype: torch.dtype | None = None, devic
     except OSError as problem:
         raise RuntimeError(f"Could not load {source.path}: {str(problem).splitlines()[0]}\nWithout network, unset "
                            "COURSE_MODEL (the bundled model needs none once fetched); behind a mirror, set HF_ENDPOINT.") from problem
+    keep_differentiable(model)
     prepare_tokenizer(tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     return model, tokenizer
+
+
+def keep_differentiable(model) -> None:
+    """Keep 4-bit layers trainable after an evaluation on a CPU with avx512_bf16.
+
+    There bitsandbytes (0.50.2, `Linear4bit.forward`) repacks the weights at the first evaluation, for speed, and does not
+    pack them back for training: gradients then stop at every frozen layer, with a warning at most.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
 
 
 def prepare_tokenizer(tokenizer) -> None:

@@ -1,0 +1,138 @@
+"""Record a notebook's experiment at full size: its own cells, many settings and seeds, one JSON a run.
+
+    python data/record.py 05 --plan data/runs/05_plan.json --out build/runs --jobs 8     on a GPU
+    python data/record.py 05 --merge build/runs                                          into data/runs/05.jsonl
+
+A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}}``. A run executes, in order, the code cells
+tagged ``record`` and those tagged ``record-<stage>``; after the cell tagged ``parameters`` the run's settings replace the
+notebook's constants. What the cells leave in ``RESULT`` is written with the environment, as soon as the run ends; finished
+runs are skipped on a repeat. The notebook therefore stays the one place where the experiment is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+def find_notebook(number: str) -> Path:
+    """The one notebook whose name starts with `number`."""
+    found = sorted((ROOT / "notebooks").glob(f"{number}_*.ipynb"))
+    if len(found) != 1:
+        raise SystemExit(f"{len(found)} notebooks start with {number}_: name one, such as 05")
+    return found[0]
+
+
+def cells_to_run(notebook: dict, stage: str) -> list[tuple[bool, str]]:
+    """`(is the parameters cell, source)` of every cell that a run of `stage` executes, in order."""
+    chosen = []
+    for cell in notebook["cells"]:
+        tags = cell.get("metadata", {}).get("tags", [])
+        if cell["cell_type"] == "code" and ("record" in tags or f"record-{stage}" in tags):
+            chosen.append(("parameters" in tags, "".join(cell["source"])))
+    if not any(is_parameters for is_parameters, _ in chosen):
+        raise ValueError(f"no cell tagged both parameters and record: stage {stage!r} has nothing to set")
+    return chosen
+
+
+def environment() -> dict:
+    """Versions, card, date: what a recorded number rests on."""
+    import torch
+
+    from helpers import hardware
+
+    return {
+        "date": datetime.date.today().isoformat(),
+        "card": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU only",
+        "python": sys.version.split()[0],
+        **hardware.versions(),
+    }
+
+
+def run_one(job: tuple) -> str:
+    """Execute one run in this process and write its JSON; a run that fails leaves its traceback in `<name>.error`."""
+    path, run, out = job
+    target = Path(out) / f"{run['name']}.json"
+    if target.exists():
+        return f"{run['name']}: already there"
+    start, here = time.perf_counter(), os.getcwd()
+    space: dict = {"__name__": "__main__"}
+    os.chdir(ROOT / "notebooks")
+    work = tempfile.mkdtemp(prefix="record-")
+    os.environ["COURSE_WORK"] = work
+    try:
+        for is_parameters, source in cells_to_run(json.loads(Path(path).read_text(encoding="utf-8")), run["stage"]):
+            exec(compile(source, f"{Path(path).name}", "exec"), space)
+            if is_parameters:
+                if unknown := [k for k in run["set"] if k not in space]:
+                    raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
+                space.update(run["set"])
+        record = {"notebook": Path(path).stem, **run, "result": space["RESULT"],
+                  "seconds": round(time.perf_counter() - start, 1), "environment": environment()}
+        part = target.with_suffix(".part")
+        part.write_text(json.dumps(record), encoding="utf-8")
+        os.replace(part, target)
+        return f"{run['name']}: {record['seconds']:.0f} s  {space['RESULT'].get('headline', '')}"
+    except Exception:
+        target.with_suffix(".error").write_text(traceback.format_exc(), encoding="utf-8")
+        return f"{run['name']}: FAILED, see {target.with_suffix('.error').name}"
+    finally:
+        os.chdir(here)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _quiet_worker() -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    os.environ.update(COURSE_BARS="0", TOKENIZERS_PARALLELISM="false", OMP_NUM_THREADS="1")
+    sys.stdout = open(os.devnull, "w")
+
+
+def merge(out: Path, target: Path) -> int:
+    """One line a run, sorted by name, into `target`; runs already in it stay unless recorded anew."""
+    runs = {}
+    if target.exists():
+        runs = {r["name"]: r for r in map(json.loads, target.read_text(encoding="utf-8").splitlines())}
+    runs |= {r["name"]: r for r in (json.loads(p.read_text(encoding="utf-8")) for p in sorted(out.glob("*.json")))}
+    target.write_text("".join(json.dumps(runs[name], separators=(",", ":")) + "\n" for name in sorted(runs)), encoding="utf-8")
+    return len(runs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebook", help="its number, such as 05")
+    parser.add_argument("--plan", type=Path)
+    parser.add_argument("--out", type=Path, default=ROOT / "build" / "runs")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side on one card")
+    parser.add_argument("--merge", type=Path, help="folder of finished runs to merge into data/runs/<number>.jsonl")
+    args = parser.parse_args()
+    if args.merge:
+        target = ROOT / "data" / "runs" / f"{args.notebook}.jsonl"
+        print(f"{target.name}: {merge(args.merge, target)} runs")
+        return
+    if args.plan is None:
+        raise SystemExit("name a plan: --plan data/runs/05_plan.json")
+    args.out.mkdir(parents=True, exist_ok=True)
+    plan = json.loads(args.plan.read_text(encoding="utf-8"))
+    path, begin = find_notebook(args.notebook), time.perf_counter()
+    jobs = [(str(path), run, str(args.out.resolve())) for run in plan]
+    with multiprocessing.get_context("spawn").Pool(args.jobs, _quiet_worker) as pool:
+        for done, line in enumerate(pool.imap_unordered(run_one, jobs, chunksize=1), 1):
+            print(f"[{done}/{len(jobs)}, {time.perf_counter() - begin:.0f} s] {line}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
