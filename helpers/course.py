@@ -1,0 +1,213 @@
+"""Run the notebooks, build the site, publish the address: what `make` calls.
+
+    python -m helpers.course run [05]          executed copies and an HTML site in build/, then the ledger
+    python -m helpers.course run --in-place    for authors: refresh the committed outputs, cleaned
+    python -m helpers.course publish owner/name
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import html
+import json
+import os
+import re
+import sys
+import threading
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{repo}/blob/main/notebooks/{name})"
+MAX_OUTPUT_BYTES = 500_000
+
+
+def notebooks(number: str | None = None) -> list[Path]:
+    """Notebooks in order, or the one whose name starts with `number`.
+
+    >>> notebooks("05")[0].name
+    '05_sft.ipynb'
+    """
+    found = sorted((ROOT / "notebooks").glob(f"{number or ''}*.ipynb"))
+    if not found:
+        raise SystemExit(f"no notebook starts with {number!r}: choose from {', '.join(p.name[:2] for p in notebooks())}")
+    return found
+
+
+def content_key(path: Path) -> str:
+    """What an executed copy depends on: the notebook's cells, the helpers, the data, the sizes asked for."""
+    cells = [[c["cell_type"], c["source"]] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
+    digest = hashlib.sha256(json.dumps(cells).encode())
+    for file in sorted([*(ROOT / "helpers").glob("*.py"), *(ROOT / "data").glob("*.jsonl"), *(ROOT / "data" / "runs").glob("*.jsonl")]):
+        digest.update(file.read_bytes())
+    for name in ("COURSE_MODEL", "COURSE_SIZE", "COURSE_STEPS"):
+        digest.update(f"{name}={os.environ.get(name, '')};".encode())
+    return digest.hexdigest()
+
+
+class PeakMemory(threading.Thread):
+    """Watches the resident memory of one process and its children, twice a second; `gib` is the most seen."""
+
+    def __init__(self, pid: int):
+        super().__init__(daemon=True)
+        self.pid, self.gib, self.stop = pid, 0.0, threading.Event()
+
+    def run(self) -> None:
+        import psutil
+
+        while not self.stop.wait(0.5):
+            try:
+                process = psutil.Process(self.pid)
+                total = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+                self.gib = max(self.gib, total / 2**30)
+            except psutil.Error:
+                return
+
+
+def execute(path: Path, expected_s: float | None):
+    """Run one notebook in its folder with a bar (name, elapsed, expected): `(notebook, seconds, peak GiB)`."""
+    import nbformat
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+    from tqdm import tqdm
+
+    notebook = nbformat.read(path, as_version=4)
+    bar = tqdm(total=len(notebook.cells), desc=path.stem, unit="cell",
+               postfix=f"expected {expected_s / 60:.1f} min" if expected_s else "first run")
+    client = NotebookClient(notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}},
+                            on_cell_complete=lambda cell, cell_index: bar.update(1))
+    begin, watch = time.perf_counter(), None
+    env = dict(os.environ, COURSE_BARS=os.environ.get("COURSE_BARS", "0"), PYTHONHASHSEED="0")
+    try:
+        with client.setup_kernel(env=env, cwd=str(path.parent)):
+            watch = PeakMemory(client.km.provisioner.pid)
+            watch.start()
+            for index, cell in enumerate(notebook.cells):
+                client.execute_cell(cell, index)
+    except CellExecutionError as fault:
+        bar.close()
+        raise SystemExit(f"{path.name} stopped: {str(fault).strip().splitlines()[-1]}\nOpen it with `make lab` and run to this "
+                         f"cell; finished notebooks are kept, so `make course` goes on from here.") from fault
+    finally:
+        bar.close()
+        if watch:
+            watch.stop.set()
+    return notebook, time.perf_counter() - begin, watch.gib
+
+
+def clean_outputs(notebook) -> None:
+    """Keep what teaches: no stderr, no widget views or state, no timestamps, no path of this machine."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type != "code":
+            continue
+        kept = []
+        for out in cell.outputs:
+            if out.get("name") == "stderr":
+                continue
+            data = out.get("data", {})
+            data.pop("application/vnd.jupyter.widget-view+json", None)
+            if out.output_type in ("display_data", "execute_result") and not data:
+                continue
+            kept.append(json.loads(json.dumps(out).replace(str(ROOT), "...")))
+        import nbformat
+
+        cell.outputs = [nbformat.from_dict(o) for o in kept]
+
+
+def run(number: str | None, in_place: bool, again: bool) -> None:
+    """Execute in order; up-to-date copies are kept, so that an interrupted run goes on where it was."""
+    import nbformat
+
+    from . import ledger
+
+    chosen, executed = notebooks(number), BUILD / "notebooks"
+    executed.mkdir(parents=True, exist_ok=True)
+    for path in chosen:
+        copy, key = executed / path.name, content_key(path)
+        if copy.exists() and not again and not in_place:
+            if json.loads(copy.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("key") == key:
+                print(f"{path.stem}: already run, nothing changed (--again repeats it)")
+                continue
+        known = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("seconds")
+        notebook, seconds, peak = execute(path, known)
+        print(f"{path.stem}: {seconds / 60:.1f} min, peak {peak:.1f} GiB")
+        notebook.metadata["course"] = {"seconds": round(seconds), "peak_gib": round(peak, 1)}
+        clean_outputs(notebook)
+        if in_place:
+            nbformat.write(notebook, path)
+        notebook.metadata["course"]["key"] = content_key(path)
+        nbformat.write(notebook, copy)
+    site(executed)
+    print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}\n\n" + ledger.table())
+
+
+def site(executed: Path) -> None:
+    """One HTML page a notebook and an index, in build/site."""
+    import nbformat
+    from nbconvert import HTMLExporter
+
+    folder = BUILD / "site"
+    folder.mkdir(parents=True, exist_ok=True)
+    exporter, items = HTMLExporter(), []
+    for path in sorted(executed.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        body, _ = exporter.from_notebook_node(notebook)
+        body = re.sub(r'href="([\w]+)\.ipynb', r'href="\1.html', body)
+        (folder / f"{path.stem}.html").write_text(body, encoding="utf-8")
+        first = next(c.source for c in notebook.cells if c.cell_type == "markdown")
+        title = first.lstrip("# ").splitlines()[0]
+        question = (re.search(r"\*\*Question\.\*\* (.+)", first) or [None, ""])[1]
+        course = notebook.metadata.get("course", {})
+        items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a><br>{html.escape(question)} '
+                     f'<small>{course.get("seconds", 0) / 60:.1f} min, {course.get("peak_gib", 0)} GiB</small></li>')
+    page = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+            "<title>Adapting language models</title><style>body{font:17px/1.6 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}"
+            "li{margin:1rem 0}small{color:#666}</style><h1>Adapting language models</h1><ol start=0>" + "".join(items) + "</ol></html>")
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def publish(repo: str, root: Path = ROOT) -> int:
+    """Write `owner/name` into every Colab badge and bootstrap cell; an empty `repo` removes the badges again."""
+    if repo and not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
+        raise SystemExit(f"{repo!r} is not owner/name: make publish REPO=owner/name")
+    changed = 0
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        before = path.read_text(encoding="utf-8")
+        notebook = json.loads(before)
+        for place, cell in enumerate(notebook["cells"]):
+            source = "".join(cell["source"])
+            if place == 0:
+                source = re.sub(r"^\[!\[Open in Colab\].*\n\n", "", source)
+                source = BADGE.format(repo=repo, name=path.name) + "\n\n" + source if repo else source
+            elif "colab" in cell.get("metadata", {}).get("tags", []):
+                source = re.sub(r'^REPO = "[^"]*"', f'REPO = "{repo}"', source, flags=re.M)
+            cell["source"] = source.splitlines(keepends=True)
+        after = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed += 1
+    return changed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    actions = parser.add_subparsers(dest="action", required=True)
+    one = actions.add_parser("run")
+    one.add_argument("number", nargs="?")
+    one.add_argument("--in-place", action="store_true")
+    one.add_argument("--again", action="store_true")
+    two = actions.add_parser("publish")
+    two.add_argument("repo", nargs="?", default="")
+    args = parser.parse_args()
+    if args.action == "run":
+        run(args.number, args.in_place, args.again)
+    else:
+        print(f"{publish(args.repo)} notebooks changed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
