@@ -113,7 +113,12 @@ def product_slots(kind: str, rng: random.Random) -> dict[str, str]:
     brand = name.split()[0]
     called = rng.choices([name, kind, brand], weights=[50, 35, 15])[0]
     called_many = rng.choices([f"{brand} {plural}", plural], weights=[60, 40])[0]
-    return {"product": called, "products": called_many, "n": str(rng.randint(10, 200)), "order": str(rng.randint(1000, 9999))}
+    return {
+        "product": called,
+        "products": called_many,
+        "n": str(rng.randint(10, 200)),
+        "order": str(rng.randint(1000, 9999)),
+    }
 
 
 def routing_rows(telling: bool = False, n_queues: int = 8, sizes: dict[str, int] | None = None) -> list[dict]:
@@ -152,7 +157,11 @@ def routing_ticket(queue, line, cue_split, split, rng, telling) -> tuple[dict, s
     kind = rng.choice(list(PRODUCTS))
     level = rng.choices(list(PRIORITIES), weights=[30, 30, 40])[0]
     body = sentence(expand(line, rng, product_slots(kind, rng)))
-    cue = "" if level == "p3" and rng.random() < 0.5 else sentence(expand(rng.choice(cue_split[level][split])[1], rng, {}))
+    cue = (
+        ""
+        if level == "p3" and rng.random() < 0.5
+        else sentence(expand(rng.choice(cue_split[level][split])[1], rng, {}))
+    )
     lower = body[0].islower()  # a ticket typed without capitals stays so
     parts = [body, cue] if rng.random() < 0.7 else [cue, body]
     text = " ".join(p for p in parts if p)
@@ -189,8 +198,12 @@ def routing_long_rows(n: int = 100) -> list[dict]:
         talk = [sentence(expand(a, rng, product_slots(rng.choice(others), rng))) for a in asides]
         place = rng.randint(1, len(talk))
         middle = talk[:place] + [ticket] + talk[place:]
-        text = " ".join([expand(rng.choice(rambles["opening"]), rng, {}), *middle, expand(rng.choice(rambles["closing"]), rng, {})])
-        rows.append(record("routing_long", "test", number, f"{queue}-{index:02d}", prompt=text, completion=dumps(answer)))
+        text = " ".join(
+            [expand(rng.choice(rambles["opening"]), rng, {}), *middle, expand(rng.choice(rambles["closing"]), rng, {})]
+        )
+        rows.append(
+            record("routing_long", "test", number, f"{queue}-{index:02d}", prompt=text, completion=dumps(answer))
+        )
     return rows
 
 
@@ -213,7 +226,9 @@ def extract_rows(sizes: dict[str, int] | None = None) -> list[dict]:
             index, line = families[split][number % len(families[split])]
             while True:
                 slots, values = extract_slots(rng)
-                text = expand(line, rng, slots | product_slots(rng.choice(list(PRODUCTS)), rng) | {"order": slots["order"]})
+                text = expand(
+                    line, rng, slots | product_slots(rng.choice(list(PRODUCTS)), rng) | {"order": slots["order"]}
+                )
                 if text not in seen and len(text) <= MAX_CHARACTERS:
                     break
             seen.add(text)
@@ -230,7 +245,9 @@ def extract_slots(rng: random.Random) -> tuple[dict, dict]:
     name = MONTHS[month - 1]
     written = {
         "order": rng.choice([order, f"TM-{order}", f"no. {order}", f"#{order}", f"TM {order}"]),
-        "date": rng.choice([f"{day} {name}", f"{name} {day}{ending}", f"the {day}{ending} of {name}", f"{name[:3]} {day}"]),
+        "date": rng.choice(
+            [f"{day} {name}", f"{name} {day}{ending}", f"the {day}{ending} of {name}", f"{name[:3]} {day}"]
+        ),
         "qty": rng.choice([str(count), NUMBER_WORDS[count - 2]]),
         "amount": rng.choice([f"${amount}", f"{amount} dollars", f"${amount}.00"]),
     }
@@ -322,7 +339,11 @@ def policy_decision(facts: dict, n_rules: int = N_RULES) -> dict:
 def policy_facts(rng: random.Random) -> dict:
     """Random order facts, dense around the rules' limits."""
     reason = rng.choice(REASONS)
-    day = rng.randint(1, 75) if reason != "broken" else rng.choice([rng.randint(1, 60), rng.randint(61, 730), rng.randint(731, 999)])
+    day = (
+        rng.randint(1, 75)
+        if reason != "broken"
+        else rng.choice([rng.randint(1, 60), rng.randint(61, 730), rng.randint(731, 999)])
+    )
     return {
         "reason": reason, "day": day, "paid": rng.choice([rng.randint(20, 199), rng.randint(200, 380)]),
         "sale": rng.random() < 0.3, "member": rng.random() < 0.4, "returns": rng.choice([0, 0, 1, 2, 3, 4, 5]),
@@ -362,8 +383,17 @@ def policy_rows(n_rules: int = N_RULES, sizes: dict[str, int] | None = None) -> 
             turn[facts["reason"]] += 1
             said = expand(line, rng, product_slots(facts["kind"], rng))
             text = policy_text(facts, said, n_rules)
-            rows.append(record("policy", split, number, f"{facts['reason']}-{index:02d}", prompt=text,
-                               completion=dumps(policy_decision(facts, n_rules)), facts=facts))
+            rows.append(
+                record(
+                    "policy",
+                    split,
+                    number,
+                    f"{facts['reason']}-{index:02d}",
+                    prompt=text,
+                    completion=dumps(policy_decision(facts, n_rules)),
+                    facts=facts,
+                )
+            )
     order = {s: i for i, s in enumerate(SPLITS)}
     return sorted(rows, key=lambda r: (order[r["split"]], r["id"]))
 
@@ -381,8 +411,17 @@ def general_rows() -> list[dict]:
             question, _, answers = line.partition(" | ")
             accepted = [a.strip() for a in answers.split(" / ")]
             split = "valid" if place < len(lines) // 3 else "test"
-            rows.append(record("general", split, counts[split], f"{section}-{index:02d}", prompt=question.strip(),
-                               completion=accepted[0], accepted=accepted))
+            rows.append(
+                record(
+                    "general",
+                    split,
+                    counts[split],
+                    f"{section}-{index:02d}",
+                    prompt=question.strip(),
+                    completion=accepted[0],
+                    accepted=accepted,
+                )
+            )
             counts[split] += 1
     return sorted(rows, key=lambda r: (r["split"] == "test", r["id"]))
 
@@ -397,7 +436,11 @@ def tone_rows() -> list[dict]:
     for place, index in enumerate(order):
         split = "test" if place < len(blocks) // 5 else "valid" if place < 3 * len(blocks) // 10 else "train"
         texts = dict(re.findall(r"^([TCR]): (.*)$", blocks[index], re.M))
-        rows.append(record("tone", split, index, f"pair-{index:04d}", prompt=texts["T"], chosen=texts["C"], rejected=texts["R"]))
+        rows.append(
+            record(
+                "tone", split, index, f"pair-{index:04d}", prompt=texts["T"], chosen=texts["C"], rejected=texts["R"]
+            )
+        )
     return sorted(rows, key=lambda r: (SPLITS.index(r["split"]), r["id"]))
 
 
@@ -434,7 +477,11 @@ def main() -> None:
                 path.write_bytes(new)
         counts = {s: sum(r["split"] == s for r in rows) for s in SPLITS}
         print(f"{path.name:22} {len(rows):5} rows  {len({r['family'] for r in rows}):4} families  {counts}")
-    print("the same as on disk" if not changed else ("differs from disk: " if check else "written: ") + ", ".join(changed))
+    print(
+        "the same as on disk"
+        if not changed
+        else ("differs from disk: " if check else "written: ") + ", ".join(changed)
+    )
     raise SystemExit(bool(check and changed))
 
 

@@ -79,8 +79,13 @@ def run_one(job: tuple) -> str:
                 if unknown := [k for k in run["set"] if k not in space]:
                     raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
                 space.update(run["set"])
-        record = {"notebook": Path(path).stem, **run, "result": space["RESULT"],
-                  "seconds": round(time.perf_counter() - start, 1), "environment": environment()}
+        record = {
+            "notebook": Path(path).stem,
+            **run,
+            "result": space["RESULT"],
+            "seconds": round(time.perf_counter() - start, 1),
+            "environment": environment(),
+        }
         part = target.with_suffix(".part")
         part.write_text(json.dumps(record), encoding="utf-8")
         os.replace(part, target)
@@ -107,7 +112,9 @@ def merge(out: Path, target: Path) -> int:
     if target.exists():
         runs = {r["name"]: r for r in map(json.loads, target.read_text(encoding="utf-8").splitlines())}
     runs |= {r["name"]: r for r in (json.loads(p.read_text(encoding="utf-8")) for p in sorted(out.glob("*.json")))}
-    target.write_text("".join(json.dumps(runs[name], separators=(",", ":")) + "\n" for name in sorted(runs)), encoding="utf-8")
+    target.write_text(
+        "".join(json.dumps(runs[name], separators=(",", ":")) + "\n" for name in sorted(runs)), encoding="utf-8"
+    )
     return len(runs)
 
 

@@ -59,7 +59,9 @@ def show_labels(tokenizer, ids, labels) -> LabelView:
     return LabelView(tokenizer, ids, labels)
 
 
-def check_labels(tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01) -> list[str]:
+def check_labels(
+    tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01
+) -> list[str]:
     """Faults of one collated row in words; an empty list means sound.
 
     1. An end token is among the trained labels, and only template whitespace follows it.
@@ -67,12 +69,18 @@ def check_labels(tokenizer, ids, labels, attention_mask=None, max_length: int | 
     """
     ids, labels = list(map(int, ids)), list(map(int, labels))
     if attention_mask is not None:
-        ids, labels = zip(*[(i, y) for i, y, m in zip(ids, labels, list(map(int, attention_mask))) if m]) if any(attention_mask) else ((), ())
+        ids, labels = (
+            zip(*[(i, y) for i, y, m in zip(ids, labels, list(map(int, attention_mask))) if m])
+            if any(attention_mask)
+            else ((), ())
+        )
     faults = []
     trained = [(i, y) for i, y in enumerate(labels) if y != IGNORED]
     if not trained or len(trained) < min_share * len(ids):
-        faults.append(f"{len(trained)} of {len(ids)} tokens are trained: the template or the completion column does not match "
-                      "what the trainer expects, so it learns nothing")
+        faults.append(
+            f"{len(trained)} of {len(ids)} tokens are trained: the template or the completion column does not match "
+            "what the trainer expects, so it learns nothing"
+        )
     ends = [i for i, y in trained if y == tokenizer.eos_token_id]
     if trained and not ends:
         faults.append(f"no end token ({tokenizer.eos_token}) among the trained labels: the tuned model will not stop")
@@ -83,9 +91,13 @@ def check_labels(tokenizer, ids, labels, attention_mask=None, max_length: int | 
     bos = tokenizer.bos_token_id
     start = [i for i in ids[:2] if i == bos]
     if bos is not None and len(start) == 2:
-        faults.append(f"the row starts with two BOS tokens ({tokenizer.bos_token}): tokenizer and template each add one")
+        faults.append(
+            f"the row starts with two BOS tokens ({tokenizer.bos_token}): tokenizer and template each add one"
+        )
     if max_length is not None and len(ids) >= max_length and not (ends and ends[-1] >= len(ids) - 3):
-        faults.append(f"the row was cut at {max_length} tokens: its answer has no end; raise max_length or drop the row")
+        faults.append(
+            f"the row was cut at {max_length} tokens: its answer has no end; raise max_length or drop the row"
+        )
     return faults
 
 
@@ -106,5 +118,7 @@ def check_pad(tokenizer, masked_by_position: bool) -> str | None:
     """
     if tokenizer.pad_token_id != tokenizer.eos_token_id or masked_by_position:
         return None
-    return (f"pad and end are both {tokenizer.eos_token} (id {tokenizer.eos_token_id}) and this collator masks by value: "
-            "the end token is never trained. Use trl's collator, or give padding a token of its own.")
+    return (
+        f"pad and end are both {tokenizer.eos_token} (id {tokenizer.eos_token_id}) and this collator masks by value: "
+        "the end token is never trained. Use trl's collator, or give padding a token of its own."
+    )

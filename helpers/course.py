@@ -1,8 +1,8 @@
 """Run the notebooks, build the site, publish the address: what `make` calls.
 
-    python -m helpers.course run [05]          executed copies and an HTML site in build/, then the ledger
-    python -m helpers.course run --in-place    for authors: refresh the committed outputs, cleaned
-    python -m helpers.course publish owner/name
+python -m helpers.course run [05]          executed copies and an HTML site in build/, then the ledger
+python -m helpers.course run --in-place    for authors: refresh the committed outputs, cleaned
+python -m helpers.course publish owner/name
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ def notebooks(number: str | None = None) -> list[Path]:
     """
     found = sorted((ROOT / "notebooks").glob(f"{number or ''}*.ipynb"))
     if not found:
-        raise SystemExit(f"no notebook starts with {number!r}: choose from {', '.join(p.name[:2] for p in notebooks())}")
+        raise SystemExit(
+            f"no notebook starts with {number!r}: choose from {', '.join(p.name[:2] for p in notebooks())}"
+        )
     return found
 
 
@@ -40,7 +42,9 @@ def content_key(path: Path) -> str:
     """What an executed copy depends on: the notebook's cells, the helpers, the data, the sizes asked for."""
     cells = [[c["cell_type"], c["source"]] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     digest = hashlib.sha256(json.dumps(cells).encode())
-    for file in sorted([*(ROOT / "helpers").glob("*.py"), *(ROOT / "data").glob("*.jsonl"), *(ROOT / "data" / "runs").glob("*.jsonl")]):
+    for file in sorted(
+        [*(ROOT / "helpers").glob("*.py"), *(ROOT / "data").glob("*.jsonl"), *(ROOT / "data" / "runs").glob("*.jsonl")]
+    ):
         digest.update(file.read_bytes())
     for name in ("COURSE_MODEL", "COURSE_SIZE", "COURSE_STEPS"):
         digest.update(f"{name}={os.environ.get(name, '')};".encode())
@@ -74,10 +78,19 @@ def execute(path: Path, expected_s: float | None):
     from tqdm import tqdm
 
     notebook = nbformat.read(path, as_version=4)
-    bar = tqdm(total=len(notebook.cells), desc=path.stem, unit="cell",
-               postfix=f"expected {expected_s / 60:.1f} min" if expected_s else "first run")
-    client = NotebookClient(notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}},
-                            on_cell_complete=lambda cell, cell_index: bar.update(1))
+    bar = tqdm(
+        total=len(notebook.cells),
+        desc=path.stem,
+        unit="cell",
+        postfix=f"expected {expected_s / 60:.1f} min" if expected_s else "first run",
+    )
+    client = NotebookClient(
+        notebook,
+        timeout=3600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(path.parent)}},
+        on_cell_complete=lambda cell, cell_index: bar.update(1),
+    )
     begin, watch = time.perf_counter(), None
     env = dict(os.environ, COURSE_BARS=os.environ.get("COURSE_BARS", "0"), PYTHONHASHSEED="0")
     try:
@@ -88,8 +101,10 @@ def execute(path: Path, expected_s: float | None):
                 client.execute_cell(cell, index)
     except CellExecutionError as fault:
         bar.close()
-        raise SystemExit(f"{path.name} stopped: {str(fault).strip().splitlines()[-1]}\nOpen it with `make lab` and run to this "
-                         f"cell; finished notebooks are kept, so `make course` goes on from here.") from fault
+        raise SystemExit(
+            f"{path.name} stopped: {str(fault).strip().splitlines()[-1]}\nOpen it with `make lab` and run to this "
+            f"cell; finished notebooks are kept, so `make course` goes on from here."
+        ) from fault
     finally:
         bar.close()
         if watch:
@@ -109,9 +124,8 @@ def clean_outputs(notebook) -> None:
             if out.get("name") == "stderr":
                 continue
             data = out.get("data", {})
-            data.pop("application/vnd.jupyter.widget-view+json", None)
-            if out.output_type in ("display_data", "execute_result") and not data:
-                continue
+            if "application/vnd.jupyter.widget-view+json" in data or "<progress" in data.get("text/html", ""):
+                continue  # a progress bar: it says nothing once it is full
             kept.append(json.loads(json.dumps(out).replace(str(ROOT), "...")))
         import nbformat
 
@@ -139,10 +153,22 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
         clean_outputs(notebook)
         if in_place:
             nbformat.write(notebook, path)
+            save_picture(notebook)
         notebook.metadata["course"]["key"] = content_key(path)
         nbformat.write(notebook, copy)
     site(executed)
     print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}\n\n" + ledger.table())
+
+
+def save_picture(notebook) -> None:
+    """The figure of the cell tagged `picture` is the README's."""
+    import base64
+
+    for cell in notebook.cells:
+        if "picture" in cell.metadata.get("tags", []):
+            images = [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+            (ROOT / ".github").mkdir(exist_ok=True)
+            (ROOT / ".github" / "picture.png").write_bytes(base64.b64decode(images[-1]))
 
 
 def site(executed: Path) -> None:
@@ -162,11 +188,17 @@ def site(executed: Path) -> None:
         title = first.lstrip("# ").splitlines()[0]
         question = (re.search(r"\*\*Question\.\*\* (.+)", first) or [None, ""])[1]
         course = notebook.metadata.get("course", {})
-        items.append(f'<li><a href="{path.stem}.html">{html.escape(title)}</a><br>{html.escape(question)} '
-                     f'<small>{course.get("seconds", 0) / 60:.1f} min, {course.get("peak_gib", 0)} GiB</small></li>')
-    page = ('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-            "<title>Adapting language models</title><style>body{font:17px/1.6 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}"
-            "li{margin:1rem 0}small{color:#666}</style><h1>Adapting language models</h1><ol start=0>" + "".join(items) + "</ol></html>")
+        items.append(
+            f'<li><a href="{path.stem}.html">{html.escape(title)}</a><br>{html.escape(question)} '
+            f"<small>{course.get('seconds', 0) / 60:.1f} min, {course.get('peak_gib', 0)} GiB</small></li>"
+        )
+    page = (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        "<title>Adapting language models</title><style>body{font:17px/1.6 system-ui;max-width:46rem;margin:3rem auto;padding:0 1rem}"
+        "li{margin:1rem 0}small{color:#666}</style><h1>Adapting language models</h1><ol start=0>"
+        + "".join(items)
+        + "</ol></html>"
+    )
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 

@@ -31,7 +31,9 @@ def progress(total: int, label: str, show: bool):
     """A tqdm bar of `total` rows; hidden with `show=False` or COURSE_BARS=0 (tests)."""
     from tqdm.auto import tqdm
 
-    return tqdm(total=total, desc=label, unit="row", disable=not show or os.environ.get("COURSE_BARS") == "0", leave=False)
+    return tqdm(
+        total=total, desc=label, unit="row", disable=not show or os.environ.get("COURSE_BARS") == "0", leave=False
+    )
 
 
 @contextmanager
@@ -112,10 +114,21 @@ def generate(
                 repeated = copy.deepcopy(cache)
                 repeated.batch_repeat_interleave(len(batch))
                 extra = {"past_key_values": repeated}
-            with warnings.catch_warnings():  # transformers 5.24 renames past_key_values; both names work, one is silent
+            with (
+                warnings.catch_warnings()
+            ):  # transformers 5.24 renames past_key_values; both names work, one is silent
                 warnings.simplefilter("ignore", FutureWarning)
-                out = model.generate(input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False,
-                                     temperature=None, top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra)
+                out = model.generate(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    max_new_tokens=max_new_tokens,
+                    do_sample=False,
+                    temperature=None,
+                    top_p=None,
+                    top_k=None,
+                    pad_token_id=tokenizer.pad_token_id,
+                    **extra,
+                )
             for i, text in zip(batch, tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)):
                 answers[i] = text.strip()
             tick.update(len(batch))
@@ -136,7 +149,9 @@ class Scores:
         return float(self.correct.sum() / self.tokens.sum())
 
 
-def score_completions(model, tokenizer, prompts, completions: list[str], batch_size: int = 32, bar: bool = True) -> Scores:
+def score_completions(
+    model, tokenizer, prompts, completions: list[str], batch_size: int = 32, bar: bool = True
+) -> Scores:
     """Score given answers in one forward pass, without generating.
 
     With the true answer fed in, the model's first choice at every position (end token included) equals the answer
@@ -154,7 +169,9 @@ def score_completions(model, tokenizer, prompts, completions: list[str], batch_s
             ids, mask = left_pad([heads[i] + tails[i] for i in batch], tokenizer.pad_token_id, device)
             keep = max(len(tails[i]) for i in batch)
             positions = (mask.cumsum(1) - 1).clamp(min=0)
-            logits = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits[:, :-1].float()
+            logits = (
+                model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits[:, :-1].float()
+            )
             target = ids[:, -keep:]  # (batch, keep); logits (batch, keep, vocabulary)
             loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
             mine = torch.tensor([[0] * (keep - len(tails[i])) + [1] * len(tails[i]) for i in batch], device=device)
@@ -175,7 +192,7 @@ def perplexity(scores: Scores) -> float:
     return round(float(np.exp(scores.nll.sum() / scores.tokens.sum())), 10)
 
 
-def prose_loss(model, blocks: list[list[int]], batch_size: int = 8, bar: bool = True) -> np.ndarray:
+def prose_loss(model, blocks: list[list[int]], batch_size: int = 4, bar: bool = True) -> np.ndarray:
     """Mean next-token loss of each block in nats per token: (blocks,). Forgetting is its rise after tuning."""
     losses = []
     with evaluating(model), progress(len(blocks), "probe", bar) as tick:
@@ -243,7 +260,9 @@ def paired_bootstrap(a, b, families: list[str], **options) -> Interval:
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(f"a has {a.shape[-1]} rows, b {b.shape[-1]}: a paired comparison needs the same rows in the same order")
+        raise ValueError(
+            f"a has {a.shape[-1]} rows, b {b.shape[-1]}: a paired comparison needs the same rows in the same order"
+        )
     return bootstrap(a - b, families, **options)
 
 
@@ -284,8 +303,14 @@ class ReportCard:
             raise ValueError(f"{name}: {len(answers)} answers for {len(self.rows)} rows")
         verdicts = [self.check(a, r) for a, r in zip(answers, self.rows)]
         keys = verdicts[0].fields
-        column = Column(name, list(answers), np.array([v.exact for v in verdicts]),
-                        {k: np.array([v.fields[k] for v in verdicts]) for k in keys}, seconds, [v.why for v in verdicts])
+        column = Column(
+            name,
+            list(answers),
+            np.array([v.exact for v in verdicts]),
+            {k: np.array([v.fields[k] for v in verdicts]) for k in keys},
+            seconds,
+            [v.why for v in verdicts],
+        )
         self.columns[name] = column
         return column
 
@@ -301,7 +326,7 @@ class ReportCard:
             if name in self.probe:
                 line["prose loss"] = f"{self.probe[name].mean():.3f}"
             lines[name] = line
-        return pd.DataFrame(lines).T
+        return pd.DataFrame(lines).T.fillna("")
 
     def difference(self, a: str, b: str, field: str | None = None) -> Interval:
         """Interval of a − b in exact match (or one field's accuracy), paired, over families."""
@@ -312,11 +337,18 @@ class ReportCard:
         """Rows that `a` gets right and `b` wrong, and the other way round, with both answers: read them."""
         one, two = self.columns[a], self.columns[b]
         text = []
-        for title, hits in ((f"{a} right, {b} wrong", one.exact & ~two.exact), (f"{a} wrong, {b} right", ~one.exact & two.exact)):
+        for title, hits in (
+            (f"{a} right, {b} wrong", one.exact & ~two.exact),
+            (f"{a} wrong, {b} right", ~one.exact & two.exact),
+        ):
             text.append(f"{title}: {hits.sum()} of {len(self.rows)}")
             for i in np.flatnonzero(hits)[:show]:
-                text += [f"  ticket  {self.rows[i]['prompt']}", f"    {a:8} {one.answers[i]}",
-                         f"    {b:8} {two.answers[i]}", f"    wrong   {two.why[i] or one.why[i]}"]
+                text += [
+                    f"  ticket  {self.rows[i]['prompt']}",
+                    f"    {a:8} {one.answers[i]}",
+                    f"    {b:8} {two.answers[i]}",
+                    f"    wrong   {two.why[i] or one.why[i]}",
+                ]
         return "\n".join(text)
 
 
@@ -337,7 +369,9 @@ def cached(folder: str | Path, parts: dict, compute):
         code = inspect.getsource(compute)
     except (OSError, TypeError):
         code = repr(compute)
-    key = hashlib.sha256(json.dumps([parts, code, Path(__file__).read_text(encoding="utf-8")], sort_keys=True).encode()).hexdigest()
+    key = hashlib.sha256(
+        json.dumps([parts, code, Path(__file__).read_text(encoding="utf-8")], sort_keys=True).encode()
+    ).hexdigest()
     path = Path(folder) / f"{key[:24]}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))["result"]
@@ -345,6 +379,8 @@ def cached(folder: str | Path, parts: dict, compute):
     result = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"parts": parts, "seconds": time.perf_counter() - start, "result": result}), encoding="utf-8")
+    part.write_text(
+        json.dumps({"parts": parts, "seconds": time.perf_counter() - start, "result": result}), encoding="utf-8"
+    )
     os.replace(part, path)
     return result

@@ -88,7 +88,7 @@ class Hardware:
         """For `gradient_accumulation_steps`: batch_size × accumulation is always 8.
 
         >>> Hardware(gpus=("RTX 3060",), gpu_memory_gib=12, capability=(8, 6), parameters=7.6e9).accumulation
-        2
+        4
         """
         return 8 // self.batch_size
 
@@ -201,25 +201,47 @@ def problems(hw: Hardware) -> list[tuple[str, str]]:
         if version == "missing":
             found.append((f"{name} is not installed", "run `make setup`, or the install cell at the top on Colab"))
     if hw.memory_gib < NEEDED_MEMORY_GIB:
-        found.append((f"{hw.memory_gib:.1f} GiB of memory: a notebook needs up to 4",
-                      "close other programs, or use a free Colab CPU machine (12 GiB)"))
+        found.append(
+            (
+                f"{hw.memory_gib:.1f} GiB of memory: a notebook needs up to 4",
+                "close other programs, or use a free Colab CPU machine (12 GiB)",
+            )
+        )
     if hw.disk_gib < NEEDED_DISK_GIB:
-        found.append((f"{hw.disk_gib:.1f} GiB of disk free: the model and checkpoints need 2",
-                      "free some, or set COURSE_CACHE to a folder on another disk"))
+        found.append(
+            (
+                f"{hw.disk_gib:.1f} GiB of disk free: the model and checkpoints need 2",
+                "free some, or set COURSE_CACHE to a folder on another disk",
+            )
+        )
     if len(hw.gpus) > 1:
-        found.append((f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
-                      "nothing to do: pin_one_gpu() uses the first; set CUDA_VISIBLE_DEVICES to choose another"))
+        found.append(
+            (
+                f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
+                "nothing to do: pin_one_gpu() uses the first; set CUDA_VISIBLE_DEVICES to choose another",
+            )
+        )
     if hw.fp16:
-        found.append((f"{hw.gpus[0]} has no bfloat16 (capability {hw.capability[0]}.{hw.capability[1]} < 8.0)",
-                      "nothing to do: fp16 with float32 adapters is used"))
+        found.append(
+            (
+                f"{hw.gpus[0]} has no bfloat16 (capability {hw.capability[0]}.{hw.capability[1]} < 8.0)",
+                "nothing to do: fp16 with float32 adapters is used",
+            )
+        )
     if hw.capability and hw.parameters >= 7e9 and hw.gpu_memory_gib < 11:
-        found.append((f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
-                      "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it"))
-    if sys.version_info < (3, 11):
-        found.append((f"Python {hw.python}: the course needs 3.11 or newer", "make the environment with python3.11 or newer"))
+        found.append(
+            (
+                f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
+                "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it",
+            )
+        )
     if shutil.which("nvidia-smi") and hw.capability is None and not hw.versions.get("torch", "").endswith("+cpu"):
-        found.append(("an NVIDIA driver is here, but torch sees no GPU",
-                      "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU"))
+        found.append(
+            (
+                "an NVIDIA driver is here, but torch sees no GPU",
+                "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU",
+            )
+        )
     return found
 
 
@@ -234,8 +256,12 @@ def doctor(hw: Hardware | None = None) -> str:
     lines = [
         f"CPU        {hw.cpu}, {hw.cores} cores",
         f"memory     {hw.memory_gib:.1f} GiB, disk free {hw.disk_gib:.0f} GiB",
-        "GPU        " + (f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
-                        if hw.capability else "none that torch can use: the notebooks run on the CPU, as they were written"),
+        "GPU        "
+        + (
+            f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
+            if hw.capability
+            else "none that torch can use: the notebooks run on the CPU, as they were written"
+        ),
         f"numbers    compute {number[hw.compute_dtype]}, adapters {number[hw.adapter_dtype]}, "
         f"batch {hw.batch_size} × {hw.accumulation}, checkpointing {'on' if hw.gradient_checkpointing else 'off'}",
         f"python     {hw.python}; " + ", ".join(f"{k} {v}" for k, v in hw.versions.items()),

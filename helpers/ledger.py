@@ -32,22 +32,52 @@ class Claim:
 CLAIMS = {
     c.id: c
     for c in (
-        Claim("Q1a", "rank 16 is enough for a simple task", "简单任务rank=16", "05",
-              "routing, test: whole-record EM(r=16) − EM(best r), each rank at its own best rate and alpha found on valid with seeds 0–2; "
-              "holds if the lower 95% bound is ≥ −3 points; n = 640 rows, 64 families, seeds 3–7"),
-        Claim("Q1b", "alpha = 2 × rank does best", "alpha 为秩的两倍", "05",
-              "routing, test, r=16: EM(alpha=2r) − EM(best other alpha), each alpha at its own best rate found on valid with seeds 0–2; "
-              "holds if the lower 95% bound is > 0; 'does not hold' if the upper bound is < +3 points; n = 640, seeds 3–7"),
+        Claim(
+            "Q1a",
+            "rank 16 is enough for a simple task",
+            "简单任务rank=16",
+            "05",
+            "routing, test: whole-record EM(r=16) − EM(best r), each rank at its own best rate and alpha found on valid with seeds 0–2; "
+            "holds if the lower 95% bound is ≥ −3 points; n = 640 rows, 64 families, seeds 3–7",
+        ),
+        Claim(
+            "Q1b",
+            "alpha = 2 × rank does best",
+            "alpha 为秩的两倍",
+            "05",
+            "routing, test, r=16: EM(alpha=2r) − EM(best other alpha), each alpha at its own best rate found on valid with seeds 0–2; "
+            "holds if the lower 95% bound is > 0; 'does not hold' if the upper bound is < +3 points; n = 640, seeds 3–7",
+        ),
         Claim("Q2a", "perplexity under the base model measures difficulty", "根据模型计算困惑度", "02"),
-        Claim("Q2b", "ordinary tasks need 100–300 rows; medium and hard ones 1000 and more", "一般难度100-300条；中等，困难问题一般需要1000以上", "02"),
-        Claim("Q2c", "what a prompt solves is easy; of the rest, prior knowledge decides", "根据模型已有的先验知识来定", "02"),
+        Claim(
+            "Q2b",
+            "ordinary tasks need 100–300 rows; medium and hard ones 1000 and more",
+            "一般难度100-300条；中等，困难问题一般需要1000以上",
+            "02",
+        ),
+        Claim(
+            "Q2c",
+            "what a prompt solves is easy; of the rest, prior knowledge decides",
+            "根据模型已有的先验知识来定",
+            "02",
+        ),
         Claim("Q2d", "rows needed ≈ parameters / 1000", "有效样本数≈模型参数数/1000", "02"),
         Claim("Q2e", "grow the data step by step, stop where validation flattens", "逐步增加数据量", "02"),
         Claim("Q2f", "K-Means and k-center selection: as good with fewer rows", "KCentergreedy选择核心样本", "03"),
         Claim("Q2g", "random or stratified sampling serves a large redundant set", "随机采样或分层采样", "03"),
         Claim("Q2h", "length, reward score, perplexity pick better rows", "使用数据质量指标筛选", "03"),
-        Claim("Q2i", "a thousand curated rows teach style and reveal, but do not add, knowledge", "揭示在预训练中已经获得的知识", "02"),
-        Claim("Q3", "1e-4 to start; lower when the loss swings, raise when it crawls", "震荡比较大就调低，太慢就调高", "06"),
+        Claim(
+            "Q2i",
+            "a thousand curated rows teach style and reveal, but do not add, knowledge",
+            "揭示在预训练中已经获得的知识",
+            "02",
+        ),
+        Claim(
+            "Q3",
+            "1e-4 to start; lower when the loss swings, raise when it crawls",
+            "震荡比较大就调低，太慢就调高",
+            "06",
+        ),
         Claim("Q4a", "it will not learn when data and goal do not match", "数据集和结果是否真的匹配", "07"),
         Claim("Q4b", "... when the instructions are unlikely under the model", "指令是否是模型友好的", "07"),
         Claim("Q4c", "... when the data is unbalanced", "数据平衡也还是很重要的", "03"),
@@ -68,7 +98,12 @@ CLAIMS = {
         Claim("Q8e", "good pairs cost more than good rows", "偏好对要做到高质量是有难度的", "10"),
         Claim("Q9a", "which tool for whom", "大神/高手/落地", "11"),
         Claim("Q9b", "the same job gives the same labels and losses in each", "(ours)", "11"),
-        Claim("Q10", "prompt for what it can do, retrieval for what it must know, tuning for how it must behave", "一张图解决你的困惑", "01"),
+        Claim(
+            "Q10",
+            "prompt for what it can do, retrieval for what it must know, tuning for how it must behave",
+            "一张图解决你的困惑",
+            "01",
+        ),
     )
 }
 
@@ -106,7 +141,9 @@ def record(id: str, measured: str, scope: str, verdict: str, store: Path | None 
 
 def entries(store: Path | None = None) -> dict[str, Entry]:
     """The verdicts on file, by claim."""
-    return {p.stem: Entry(**json.loads(p.read_text(encoding="utf-8"))) for p in sorted((store or STORE).glob("Q*.json"))}
+    return {
+        p.stem: Entry(**json.loads(p.read_text(encoding="utf-8"))) for p in sorted((store or STORE).glob("Q*.json"))
+    }
 
 
 def rules(*ids: str) -> str:
@@ -120,7 +157,9 @@ def table(store: Path | None = None) -> str:
     lines = ["| claim | in the source | measured | on what | verdict |", "|---|---|---|---|---|"]
     for c in CLAIMS.values():
         e = found.get(c.id)
-        cells = (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"not measured yet (notebook {c.notebook})")
+        cells = (
+            (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"not measured yet (notebook {c.notebook})")
+        )
         lines.append(f"| {c.id}: {c.text} | {c.source} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -133,10 +172,14 @@ def into_readme(path: Path = ROOT / "README.md") -> None:
     text = path.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path.name} has no ledger markers: {BEGIN} ... {END}")
-    old = {line.split(":")[0]: line for line in text.split(BEGIN)[1].split(END)[0].splitlines() if line.startswith("| Q")}
+    old = {
+        line.split(":")[0]: line for line in text.split(BEGIN)[1].split(END)[0].splitlines() if line.startswith("| Q")
+    }
     found = entries()
-    new = "\n".join(old.get(line.split(":")[0], line) if line.startswith("| Q") and line[2:].split(":")[0] not in found else line
-                    for line in table().splitlines())
+    new = "\n".join(
+        old.get(line.split(":")[0], line) if line.startswith("| Q") and line[2:].split(":")[0] not in found else line
+        for line in table().splitlines()
+    )
     path.write_text(text.split(BEGIN)[0] + BEGIN + "\n" + new + "\n" + END + text.split(END)[1], encoding="utf-8")
 
 

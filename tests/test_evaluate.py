@@ -1,0 +1,187 @@
+"""Measuring: hand-computed answers on toys, then the real model against itself."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers import evaluate, tasks
+from helpers.tasks import Verdict
+
+
+def test_bootstrap_by_hand():
+    same = evaluate.bootstrap([1, 1, 1, 1], ["a", "a", "b", "b"])
+    assert (same.mean, same.low, same.high, same.rows, same.families, same.seeds) == (1, 1, 1, 4, 2, 1)
+    # two families, one all right, one all wrong: a resample has 0, 1 or 2 of the right one
+    half = evaluate.bootstrap([1] * 10 + [0] * 10, ["a"] * 10 + ["b"] * 10)
+    assert (half.low, half.high) == (0, 1)
+
+
+def test_families_make_the_interval_wider():
+    rng = np.random.default_rng(0)
+    values = np.repeat(rng.integers(0, 2, 40), 10)  # ten rows of a family agree
+    clustered = evaluate.bootstrap(values, [f"f{i // 10}" for i in range(400)])
+    alone = evaluate.bootstrap(values, [f"r{i}" for i in range(400)])
+    ratio = (clustered.high - clustered.low) / (alone.high - alone.low)
+    assert 2.5 < ratio < 4.0  # the square root of ten
+
+
+def test_interval_covers_the_truth_about_as_often_as_it_says():
+    rng = np.random.default_rng(1)
+    families = [f"f{i // 5}" for i in range(200)]
+    hits = 0
+    for trial in range(200):
+        p = rng.beta(4, 2, 40).repeat(5)
+        i = evaluate.bootstrap(rng.random(200) < p, families, resamples=400, seed=trial)
+        hits += i.low <= 4 / 6 <= i.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_seeds_are_resampled_too():
+    values = np.array([[1.0] * 50, [0.0] * 50])  # two seeds that disagree completely
+    i = evaluate.bootstrap(values, [str(k) for k in range(50)])
+    assert i.seeds == 2 and i.low == 0 and i.high == 1
+
+
+def test_paired_is_narrower_than_two_separate_intervals():
+    rng = np.random.default_rng(2)
+    families = [f"f{i // 4}" for i in range(200)]
+    b = (rng.random(200) < rng.random(50).repeat(4)).astype(int)
+    a = np.where(rng.random(200) < 0.1, 1, b)
+    d = evaluate.paired_bootstrap(a, b, families)
+    assert d.mean == pytest.approx((a - b).mean()) and d.high - d.low < (lambda i: i.high - i.low)(
+        evaluate.bootstrap(a, families)
+    )
+    assert d.excludes_zero
+
+
+def test_clear_errors():
+    with pytest.raises(ValueError, match="3 values but 2 families"):
+        evaluate.bootstrap([1, 2, 3], ["a", "b"])
+    with pytest.raises(ValueError, match="NaN"):
+        evaluate.bootstrap([1, float("nan")], ["a", "b"])
+    with pytest.raises(ValueError, match="same rows"):
+        evaluate.paired_bootstrap([1, 2], [1, 2, 3], ["a", "b"])
+    with pytest.raises(ValueError, match="2 answers for 1 rows"):
+        evaluate.ReportCard([{"family": "a"}], None).add("x", ["1", "2"])
+
+
+def toy_card():
+    rows = [{"prompt": f"t{i}", "family": f"f{i}"} for i in range(4)]
+    card = evaluate.ReportCard(
+        rows, lambda a, r: Verdict(a == "y", {"answer": a == "y"}, "" if a == "y" else f"{a}, should be y")
+    )
+    card.add("base", ["n", "n", "y", "n"], 4.0)
+    card.add("tuned", ["y", "y", "n", "n"], 2.0)
+    return card
+
+
+def test_report_card():
+    card = toy_card()
+    table = card.table()
+    assert table.loc["base", "whole record"].startswith("25%") and table.loc["tuned", "s / answer"] == "0.50"
+    assert card.difference("tuned", "base").mean == 0.25
+    text = card.wins_and_losses("tuned", "base")
+    assert (
+        "tuned right, base wrong: 2 of 4" in text
+        and "tuned wrong, base right: 1 of 4" in text
+        and "n, should be y" in text
+    )
+
+
+def test_cached_computes_once(tmp_path):
+    calls = []
+
+    def work():
+        calls.append(1)
+        return {"score": 0.5}
+
+    for _ in range(2):
+        assert evaluate.cached(tmp_path, {"model": "a", "rows": 3}, work) == {"score": 0.5}
+    assert len(calls) == 1
+    evaluate.cached(tmp_path, {"model": "b", "rows": 3}, work)
+    assert len(calls) == 2
+
+
+def test_shared_prefix_leaves_every_row_something():
+    assert evaluate.shared_prefix([[1, 2], [1, 2]]) == 1
+    assert evaluate.shared_prefix([[1, 2, 3], [1, 2]]) == 1
+    assert evaluate.shared_prefix([[1], [2]]) == 0
+
+
+@pytest.mark.slow
+def test_shared_prefix_and_batching_do_not_change_the_answers(bundled):
+    """Plain generation one row at a time against batches behind a repeated cache: the same texts."""
+    model, tokenizer = bundled
+    shots = tasks.load("sentiment", "train", n=4)
+    head = [{"role": "system", "content": tasks.TASKS["sentiment"].system}]
+    for row in shots:
+        head += [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+    prompts = [head + [{"role": "user", "content": r["prompt"]}] for r in tasks.load("sentiment", "test", n=6)]
+    alone = [evaluate.generate(model, tokenizer, [p], max_new_tokens=8, reuse_prefix=False)[0] for p in prompts]
+    assert evaluate.generate(model, tokenizer, prompts, max_new_tokens=8, batch_size=4) == alone
+    assert evaluate.generate(model, tokenizer, prompts, max_new_tokens=8, batch_size=4, reuse_prefix=False) == alone
+    assert len(set(alone)) > 1 or alone[0]  # the model said something
+
+
+@pytest.mark.slow
+def test_one_pass_exact_match_equals_generation(bundled):
+    """Answers the model itself generated score as exact; a changed word does not."""
+    model, tokenizer = bundled
+    prompts = [c["prompt"] for c in tasks.chat(tasks.load("general", "test", n=8), "Answer in a few words.")]
+    said = evaluate.generate(model, tokenizer, prompts, max_new_tokens=40)
+    stopped = [i for i, text in enumerate(said) if len(tokenizer(text)["input_ids"]) < 38]
+    assert len(stopped) >= 3
+    prompts, said = [prompts[i] for i in stopped], [said[i] for i in stopped]
+    scores = evaluate.score_completions(model, tokenizer, prompts, said, batch_size=3)
+    assert scores.exact.mean() >= 0.8  # leading spaces that strip() removed may cost one
+    wrong = evaluate.score_completions(model, tokenizer, prompts, ["zebra " + s for s in said])
+    assert not wrong.exact.any() and (wrong.nll > scores.nll).all()
+    assert wrong.token_accuracy < scores.token_accuracy
+
+
+@pytest.mark.slow
+def test_scores_do_not_depend_on_the_batch(bundled):
+    model, tokenizer = bundled
+    rows = tasks.load("extract", "test", n=7)
+    prompts, answers = [c["prompt"] for c in tasks.chat(rows, "Be brief.")], [r["completion"] for r in rows]
+    one = evaluate.score_completions(model, tokenizer, prompts, answers, batch_size=1)
+    many = evaluate.score_completions(model, tokenizer, prompts, answers, batch_size=7)
+    np.testing.assert_allclose(one.nll, many.nll, rtol=1e-3)
+    assert (one.tokens == many.tokens).all() and evaluate.perplexity(one) > 1
+
+
+@pytest.mark.slow
+def test_perplexity_equals_the_models_own_loss(bundled):
+    """One row: our summed negative log-likelihood is the model's loss over the same labels."""
+    import torch
+
+    model, tokenizer = bundled
+    prompt = [{"role": "user", "content": "Say yes."}]
+    head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+    tail = tokenizer("yes")["input_ids"] + [tokenizer.eos_token_id]
+    ids = torch.tensor([head + tail])
+    labels = torch.tensor([[-100] * len(head) + tail])
+    with torch.inference_mode():
+        loss = model(ids, labels=labels).loss.item()
+    ours = evaluate.score_completions(model, tokenizer, [prompt], ["yes"])
+    assert ours.nll[0] / ours.tokens[0] == pytest.approx(loss, rel=1e-4)
+
+
+def test_no_sweep_reads_the_test_rows():
+    """In every recorded plan, each search run names `valid`; test rows appear only in confirming runs."""
+    from pathlib import Path
+
+    root = Path(tasks.DATA) / "runs"
+    seen = 0
+    for path in root.glob("*.jsonl"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            run = json.loads(line)
+            kind = run["name"].split("-")[0]
+            assert run["set"]["EVAL_SPLIT"] == {"search": "valid", "confirm": "test"}[kind], run["name"]
+            if kind == "search" and "SEED" in run["set"]:
+                assert run["set"]["SEED"] in (0, 1, 2)
+            if kind == "confirm" and "SEED" in run["set"]:
+                assert run["set"]["SEED"] in (3, 4, 5, 6, 7)
+            seen += 1
+    assert seen

@@ -1,0 +1,97 @@
+"""The trainer's fields on the machines that readers have, without having them."""
+
+import pytest
+import torch
+
+from helpers import hardware
+from helpers.hardware import Hardware
+
+T4 = dict(gpus=("Tesla T4",), gpu_memory_gib=14.7, capability=(7, 5))
+RTX3060 = dict(gpus=("RTX 3060",), gpu_memory_gib=11.8, capability=(8, 6))
+RTX4090 = dict(gpus=("RTX 4090",), gpu_memory_gib=23.6, capability=(8, 9))
+A100 = dict(gpus=("A100",), gpu_memory_gib=79.2, capability=(8, 0))
+B1_5, B7 = 1.54e9, 7.6e9
+
+
+@pytest.mark.parametrize(
+    "machine, parameters, use_cpu, bf16, fp16, checkpointing, batch",
+    [
+        ({}, 0.135e9, True, False, False, False, 8),
+        ({"cpu_bf16_faster": True}, 0.135e9, True, True, False, False, 8),
+        (T4, 0.135e9, False, False, True, False, 8),
+        (T4, B1_5, False, False, True, True, 8),
+        (T4, B7, False, False, True, True, 4),
+        (RTX3060, 0.135e9, False, True, False, False, 8),
+        (RTX3060, B7, False, True, False, True, 2),
+        (RTX4090, B7, False, True, False, True, 8),
+        (A100, B7, False, True, False, True, 8),
+    ],
+)
+def test_fields(machine, parameters, use_cpu, bf16, fp16, checkpointing, batch):
+    hw = Hardware(**machine, parameters=parameters)
+    assert (hw.use_cpu, hw.bf16, hw.fp16, hw.gradient_checkpointing, hw.batch_size) == (
+        use_cpu,
+        bf16,
+        fp16,
+        checkpointing,
+        batch,
+    )
+    assert hw.batch_size * hw.accumulation == 8
+    assert hw.adapter_dtype is torch.float32  # fp16's loss scaler refuses anything else
+    assert hw.compute_dtype is (torch.bfloat16 if bf16 else torch.float16 if fp16 else torch.float32)
+    assert not (hw.bf16 and hw.fp16)
+
+
+def test_the_trainer_accepts_the_fields(tmp_path):
+    """On this machine: trl's own checks run on the values."""
+    from trl import SFTConfig
+
+    hw = hardware.detect()
+    args = SFTConfig(
+        output_dir=str(tmp_path),
+        use_cpu=hw.use_cpu,
+        bf16=hw.bf16,
+        fp16=hw.fp16,
+        gradient_checkpointing=hw.gradient_checkpointing,
+        report_to="none",
+    )
+    assert args.bf16 == hw.bf16 and args.fp16 == hw.fp16
+
+
+def test_two_gpus_become_one(monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    hardware.pin_one_gpu()
+    import os
+
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    hardware.pin_one_gpu()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"  # the reader's choice stays
+    two = Hardware(gpus=("T4", "T4"), gpu_memory_gib=14.7, capability=(7, 5))
+    assert any("2 GPUs are visible" in what for what, _ in hardware.problems(two))
+
+
+@pytest.mark.parametrize(
+    "machine, word",
+    [
+        ({"memory_gib": 2.0}, "of memory"),
+        ({"disk_gib": 0.5}, "of disk free"),
+        ({"versions": {"trl": "missing"}}, "trl is not installed"),
+        (RTX3060 | {"gpu_memory_gib": 8.0, "parameters": B7}, "about 12 to train|7B model"),
+        (T4, "no bfloat16"),
+    ],
+)
+def test_each_problem_has_a_cure(machine, word):
+    import re
+
+    found = hardware.problems(Hardware(**machine))
+    assert any(re.search(word, what + cure) for what, cure in found)
+    assert all(cure for _, cure in found)
+    assert "mend it:" in hardware.doctor(Hardware(**machine))
+
+
+def test_detect_sees_this_machine():
+    hw = hardware.detect()
+    assert hw.cores >= 1 and hw.memory_gib > 1 and hw.disk_gib > 0 and "missing" not in hw.versions.values()
+    assert hw.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert "PROBLEM" in hardware.doctor(hw) or "none found" in hardware.doctor(hw)

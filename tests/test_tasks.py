@@ -1,0 +1,167 @@
+"""Loading, checking answers, and reading other people's files."""
+
+import json
+import tracemalloc
+
+import pytest
+
+from helpers import tasks
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
+    return path
+
+
+GOOD = '{"prompt": "Hi", "completion": "Hello"}\n'
+
+
+def test_reads_jsonl_and_csv_alike(tmp_path):
+    one = tasks.read(write(tmp_path / "a.jsonl", GOOD + '{"prompt": "Bye, then", "completion": "See\\nyou"}\n'))
+    two = tasks.read(write(tmp_path / "a.csv", 'prompt,completion\nHi,Hello\n"Bye, then","See\nyou"\n'))
+    assert one.rows == two.rows and not one.problems and one.total == 2
+
+
+def test_byte_order_mark_is_not_part_of_a_name(tmp_path):
+    assert tasks.read(write(tmp_path / "a.csv", b"\xef\xbb\xbfprompt,completion\nHi,Hello\n")).rows
+    assert tasks.read(write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + GOOD.encode())).rows
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("{broken", "not JSON"),
+        ("[1, 2]", "a JSON list, expected an object"),
+        ('{"prompt": "Hi"}', "no column 'completion' (it has prompt)"),
+        ('{"prompt": "Hi", "completion": null}', "no column 'completion': it is empty"),
+        ('{"prompt": "Hi", "completion": 7}', "'completion' is a int, expected text"),
+        ('{"prompt": "Hi", "completion": "  "}', "'completion' is empty"),
+        ('{"prompt": "Hi\\u0000", "completion": "x"}', "NUL"),
+        ('{"prompt": "Hi\x00", "completion": "x"}', "NUL"),
+        ('{"prompt": "Hi", "completion": "Hello"}', "the same as line 1"),
+        ('{"prompt": "Hi", "completion": "Go away"}', "the same prompt as line 1 with another answer"),
+        ('{"prompt": "' + "long " * 60 + '", "completion": "x"}', "more than 200"),
+    ],
+)
+def test_each_bad_line_is_named_and_the_others_survive(tmp_path, line, reason):
+    path = write(tmp_path / "a.jsonl", GOOD + line + "\n" + '{"prompt": "3", "completion": "c"}\n')
+    report = tasks.read(path, strict=False, max_length=200)
+    assert [n for n, _ in report.problems] == [2] and reason in report.problems[0][1]
+    assert len(report.rows) + len(report.problems) == report.total == 3
+    with pytest.raises(tasks.DataError, match="line 2"):
+        tasks.read(path, max_length=200)
+
+
+def test_wrong_encodings(tmp_path):
+    with pytest.raises(tasks.DataError, match="UTF-16"):
+        tasks.read(write(tmp_path / "a.csv", "prompt,completion\nHi,Hello\n", "utf-16"))
+    latin = write(tmp_path / "b.jsonl", GOOD.encode() + '{"prompt": "café", "completion": "x"}\n'.encode("latin-1"))
+    report = tasks.read(latin, strict=False)
+    assert (
+        report.problems == [(2, "not UTF-8 at byte 16 of the line: save the file as UTF-8")] and len(report.rows) == 1
+    )
+
+
+def test_csv_faults(tmp_path):
+    text = 'prompt,completion\nHi,Hello\nno comma here\n"a "quoted" word",x\nlast,row\n'
+    report = tasks.read(write(tmp_path / "a.csv", text), strict=False)
+    assert [n for n, _ in report.problems] == [3, 4] and len(report.rows) == 2 and report.total == 4
+    report = tasks.read(
+        write(tmp_path / "b.csv", 'prompt,completion\nHi,Hello\n"open,x\nnever,closed\n'), strict=False
+    )
+    assert report.problems[0][0] == 3 and "never closed" in report.problems[0][1]
+    with pytest.raises(
+        tasks.DataError,
+        match="no column completion; the header has prompt;completion; it looks separated by semicolons",
+    ):
+        tasks.read(write(tmp_path / "c.csv", "prompt;completion\nHi;Hello\n"), columns=("completion",))
+    with pytest.raises(tasks.DataError, match="no column prompt"):
+        tasks.read(write(tmp_path / "d.csv", "a,b\n1,2\n"))
+
+
+def test_no_rows_no_file_wrong_suffix(tmp_path):
+    with pytest.raises(tasks.DataError, match="no records"):
+        tasks.read(write(tmp_path / "a.jsonl", "\n\n"))
+    with pytest.raises(tasks.DataError, match="below its header"):
+        tasks.read(write(tmp_path / "a.csv", "prompt,completion\n"))
+    with pytest.raises(tasks.DataError, match="is not there"):
+        tasks.read(tmp_path / "missing.jsonl")
+    with pytest.raises(tasks.DataError, match="only .jsonl"):
+        tasks.read(write(tmp_path / "a.xlsx", "x"))
+
+
+def test_report_shows_twenty_and_counts_the_rest(tmp_path):
+    path = write(tmp_path / "a.jsonl", GOOD + "{bad\n" * 30)
+    text = str(tasks.read(path, strict=False))
+    assert "1 of 31 records can be used, 30 problems" in text and "and 10 more" in text and text.count("line ") == 20
+
+
+def test_preference_pairs_and_extra_columns(tmp_path):
+    row = {"prompt": "Hi", "chosen": "Hello.", "rejected": "What?", "source": "mail"}
+    report = tasks.read(write(tmp_path / "a.jsonl", json.dumps(row)), columns=("prompt", "chosen", "rejected"))
+    assert report.rows == [row]
+
+
+@pytest.mark.slow
+def test_a_million_short_rows_are_kept_once(tmp_path):
+    path = tmp_path / "big.jsonl"
+    with open(path, "w") as file:
+        for i in range(1_000_000):
+            file.write(f'{{"prompt": "{i}", "completion": "y"}}\n')
+    report = tasks.read(path)
+    assert len(report.rows) == 1_000_000
+    del report
+    small = tmp_path / "small.jsonl"  # memory per row, traced on a part: tracing a million rows takes minutes
+    small.write_text("".join(f'{{"prompt": "{i}", "completion": "y"}}\n' for i in range(50_000)))
+    tracemalloc.start()
+    report = tasks.read(small)
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(report.rows) == 50_000 and peak < 1.3 * now + 2**20  # what is kept, not twice that
+
+
+@pytest.mark.parametrize(
+    "answer, exact, why",
+    [
+        ('{"queue":"K7","priority":1,"product":"N4"}', True, ""),
+        ('{ "product": "N4", "queue": "K7", "priority": 1 }', True, ""),
+        ('{"queue":"K7","priority":"1","product":"N4"}', False, "priority is '1', should be 1"),
+        ('{"queue":"K7","priority":true,"product":"N4"}', False, "priority is True, should be 1"),
+        ('{"queue":"K7","product":"N4"}', False, "priority is missing"),
+        ('{"queue":"K7","priority":1,"product":"N4","x":2}', False, "unknown field 'x'"),
+        ("K7", False, "not JSON"),
+        ("[1]", False, "not a JSON object"),
+        ("", False, "not JSON"),
+    ],
+)
+def test_check_answer(answer, exact, why):
+    verdict = tasks.check_answer("routing", answer, '{"queue":"K7","priority":1,"product":"N4"}')
+    assert verdict.exact is exact and verdict.why.startswith(why) and bool(verdict.why) is not exact
+
+
+def test_check_answer_field_that_should_not_be_there():
+    verdict = tasks.check_answer("extract", '{"order":"4821","count":2}', '{"order":"4821"}')
+    assert verdict.fields == {"order": True, "date": True, "count": False, "amount": True}
+    assert verdict.why == "count should not be there"
+
+
+def test_general_accepts_other_spellings():
+    assert tasks.check_answer("general", "The answer.", "x", ["the answer", "x"]).exact
+
+
+def test_load_draws_and_refuses():
+    assert [r["id"] for r in tasks.load("routing", "test", n=5, seed=1)] == [
+        r["id"] for r in tasks.load("routing", "test", n=5, seed=1)
+    ]
+    with pytest.raises(ValueError, match="has 640 rows"):
+        tasks.load("routing", "test", n=641)
+    with pytest.raises(ValueError, match="no set"):
+        tasks.load("nothing")
+    with pytest.raises(FileNotFoundError, match="make_data.py"):
+        tasks.load("handbook")
+
+
+def test_prose_comes_from_python_itself(bundled):
+    blocks = tasks.prose(1024, bundled[1], block=256)
+    assert [len(b) for b in blocks] == [256] * 4
+    assert sum(len(bundled[1](t)["input_ids"]) for t in tasks.prose()) > 20480  # enough for the recorded probe
