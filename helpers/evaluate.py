@@ -291,7 +291,7 @@ class ReportCard:
     rows: list[dict]
     check: callable
     columns: dict[str, Column] = field(default_factory=dict)
-    probe: dict[str, np.ndarray] = field(default_factory=dict)
+    extra: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
     def families(self) -> list[str]:
@@ -314,8 +314,12 @@ class ReportCard:
         self.columns[name] = column
         return column
 
+    def note(self, name: str, **values) -> None:
+        """Other measures of one method, shown in the table: `note("base", prose_loss="3.15", peak_gib="3.1")`."""
+        self.extra.setdefault(name, {}).update({k.replace("_", " "): str(v) for k, v in values.items()})
+
     def table(self):
-        """A pandas table: a line a method, whole record and each field with its interval, seconds an answer."""
+        """A pandas table: a line a method, whole record and each field with its interval, seconds an answer, notes."""
         import pandas as pd
 
         lines = {}
@@ -323,9 +327,7 @@ class ReportCard:
             line = {"whole record": _cell(c.exact, self.families)}
             line |= {k: _cell(v, self.families) for k, v in c.fields.items() if len(c.fields) > 1}
             line["s / answer"] = f"{c.seconds / len(self.rows):.2f}"
-            if name in self.probe:
-                line["prose loss"] = f"{self.probe[name].mean():.3f}"
-            lines[name] = line
+            lines[name] = line | self.extra.get(name, {})
         return pd.DataFrame(lines).T.fillna("")
 
     def difference(self, a: str, b: str, field: str | None = None) -> Interval:
@@ -367,8 +369,8 @@ def cached(folder: str | Path, parts: dict, compute):
     """
     try:
         code = inspect.getsource(compute)
-    except (OSError, TypeError):
-        code = repr(compute)
+    except (OSError, TypeError):  # no source at hand: the bytecode says as much
+        code = compute.__code__.co_code.hex() + repr(compute.__code__.co_names)
     key = hashlib.sha256(
         json.dumps([parts, code, Path(__file__).read_text(encoding="utf-8")], sort_keys=True).encode()
     ).hexdigest()
@@ -379,8 +381,6 @@ def cached(folder: str | Path, parts: dict, compute):
     result = compute()
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(
-        json.dumps({"parts": parts, "seconds": time.perf_counter() - start, "result": result}), encoding="utf-8"
-    )
+    part.write_text(json.dumps({"seconds": time.perf_counter() - start, "result": result}), encoding="utf-8")
     os.replace(part, path)
     return result

@@ -110,6 +110,8 @@ class Verdict:
 def check_answer(task: str, answer: str, expected: str, accepted: list[str] | None = None) -> Verdict:
     """Compare one answer with the expected one. JSON is compared by value, not by spelling; text by its words.
 
+    With `accepted` (the everyday items) it is enough that the answer contains one of them as whole words.
+
     >>> check_answer("routing", '{"queue": "K7", "priority": 2, "product": "N4"}',
     ...              '{"queue":"K7","priority":1,"product":"N4"}')
     Verdict(exact=False, fields={'queue': True, 'priority': False, 'product': True}, why='priority is 2, should be 1')
@@ -117,7 +119,8 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
     True
     """
     if not TASKS[task].fields:
-        right = _words(answer) in {_words(a) for a in accepted or [expected]}
+        said = f" {_words(answer)} "
+        right = any(f" {_words(a)} " in said for a in accepted) if accepted else said.strip() == _words(expected)
         return Verdict(right, {"answer": right}, "" if right else f"{answer.strip()[:40]!r}, should be {expected!r}")
     wanted = json.loads(expected)
     names = TASKS[task].fields
@@ -150,7 +153,7 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
 
 
 def _words(text: str) -> str:
-    return " ".join(text.strip().strip(".!\"'").lower().split())
+    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
 # ---------------------------------------------------------------- your own file

@@ -114,6 +114,14 @@ def test_recorded_runs_have_their_environment_and_follow_the_plan():
         assert by_name[p["name"]]["set"] == p["set"]
 
 
+def test_recorded_runs_rest_on_the_data_as_it_is():
+    """Whoever changes a data file must record anew: a verdict on other rows is no verdict."""
+    import hashlib
+
+    for name, expected in plan_05.RECORDED_ON.items():
+        assert hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest().startswith(expected), name
+
+
 def test_runs_helpers():
     with pytest.raises(ValueError, match="no recorded run"):
         runs.stack([])

@@ -80,6 +80,8 @@ def test_report_card():
     card = toy_card()
     table = card.table()
     assert table.loc["base", "whole record"].startswith("25%") and table.loc["tuned", "s / answer"] == "0.50"
+    card.note("tuned", prose_loss="3.2")
+    assert card.table().loc["tuned", "prose loss"] == "3.2" and card.table().loc["base", "prose loss"] == ""
     assert card.difference("tuned", "base").mean == 0.25
     text = card.wins_and_losses("tuned", "base")
     assert (

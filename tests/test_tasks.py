@@ -146,7 +146,10 @@ def test_check_answer_field_that_should_not_be_there():
 
 
 def test_general_accepts_other_spellings():
-    assert tasks.check_answer("general", "The answer.", "x", ["the answer", "x"]).exact
+    accepted = ["grey", "gray"]
+    assert tasks.check_answer("general", "It is Gray.", "grey", accepted).exact
+    assert not tasks.check_answer("general", "Greyhound", "grey", accepted).exact  # whole words
+    assert not tasks.check_answer("general", "", "grey", accepted).exact
 
 
 def test_load_draws_and_refuses():
