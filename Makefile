@@ -12,7 +12,7 @@ help:            ## this list
 setup: .venv/ready ## .venv, packages, bundled model (once; repeat it after an interruption)
 .venv/ready: requirements.txt .constraints.txt
 	@$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.11'"
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --quiet torch==2.13.0 --index-url $(TORCH_INDEX))
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c .constraints.txt
 	$(BIN)/python -m helpers.models

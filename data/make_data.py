@@ -402,7 +402,7 @@ def policy_rows(n_rules: int = N_RULES, sizes: dict[str, int] | None = None) -> 
 
 
 def general_rows() -> list[dict]:
-    """Short everyday items: 200 to choose on (valid), 400 to report (test). Families are the sections' items themselves."""
+    """Short everyday items: a third to choose on (valid), two thirds to report (test). Families are the sections' items themselves."""
     rows, counts = [], {"valid": 0, "test": 0}
     for section, lines in read_wording("general").items():
         order = list(enumerate(lines))

@@ -1,6 +1,6 @@
 """Record a notebook's experiment at full size: its own cells, many settings and seeds, one JSON a run.
 
-    python data/record.py 05 --plan data/runs/05_plan.json --out build/runs --jobs 8     on a GPU
+    python data/record.py 05 --plan build/05_search.json --out build/runs --jobs 8     on a GPU
     python data/record.py 05 --merge build/runs                                          into data/runs/05.jsonl
 
 A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}}``. A run executes, in order, the code cells
@@ -47,8 +47,10 @@ def cells_to_run(notebook: dict, stage: str) -> list[tuple[bool, str]]:
     return chosen
 
 
-def environment() -> dict:
-    """Versions, card, date: what a recorded number rests on."""
+def environment(notebook: Path | None = None) -> dict:
+    """Versions, card, date, notebook and data: what a recorded number rests on."""
+    import hashlib
+
     import torch
 
     from helpers import hardware
@@ -58,12 +60,16 @@ def environment() -> dict:
         "card": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU only",
         "python": sys.version.split()[0],
         **hardware.versions(),
+        "notebook_sha256": hashlib.sha256(notebook.read_bytes()).hexdigest()[:16] if notebook else "",
+        "data_sha256": {
+            p.stem: hashlib.sha256(p.read_bytes()).hexdigest()[:16] for p in sorted((ROOT / "data").glob("*.jsonl"))
+        },
     }
 
 
 def run_one(job: tuple) -> str:
     """Execute one run in this process and write its JSON; a run that fails leaves its traceback in `<name>.error`."""
-    path, run, out = job
+    path, run, out, jobs = job
     target = Path(out) / f"{run['name']}.json"
     if target.exists():
         return f"{run['name']}: already there"
@@ -84,7 +90,7 @@ def run_one(job: tuple) -> str:
             **run,
             "result": space["RESULT"],
             "seconds": round(time.perf_counter() - start, 1),
-            "environment": environment(),
+            "environment": environment(Path(path)) | {"jobs": jobs},
         }
         part = target.with_suffix(".part")
         part.write_text(json.dumps(record), encoding="utf-8")
@@ -131,12 +137,13 @@ def main() -> None:
         print(f"{target.name}: {merge(args.merge, target)} runs")
         return
     if args.plan is None:
-        raise SystemExit("name a plan: --plan data/runs/05_plan.json")
+        raise SystemExit("name a plan: --plan build/05_search.json")
     args.out.mkdir(parents=True, exist_ok=True)
     plan = json.loads(args.plan.read_text(encoding="utf-8"))
     path, begin = find_notebook(args.notebook), time.perf_counter()
-    jobs = [(str(path), run, str(args.out.resolve())) for run in plan]
-    with multiprocessing.get_context("spawn").Pool(args.jobs, _quiet_worker) as pool:
+    jobs = [(str(path), run, str(args.out.resolve()), args.jobs) for run in plan]
+    # a fresh process a run: the card counts the peak of its memory by process
+    with multiprocessing.get_context("spawn").Pool(args.jobs, _quiet_worker, maxtasksperchild=1) as pool:
         for done, line in enumerate(pool.imap_unordered(run_one, jobs, chunksize=1), 1):
             print(f"[{done}/{len(jobs)}, {time.perf_counter() - begin:.0f} s] {line}", flush=True)
 

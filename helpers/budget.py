@@ -1,6 +1,6 @@
 """How long a notebook runs: the live size, the long size, and a multiplier for a quick check.
 
-- ``COURSE_SIZE=long``   15 minutes a notebook, or a GPU: the small grid is run live
+- ``COURSE_SIZE=long``   more steps and all test rows, for a GPU or for patience
 - ``COURSE_STEPS=0.05``  a twentieth of the optimizer steps: does it run at all? Claims are then not asserted
 """
 

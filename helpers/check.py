@@ -1,7 +1,7 @@
 """Self-checks: predictions before a run, exercises after it.
 
 - ``prediction(guess, right)``   compare a guess with what was then measured; a missing guess is fine
-- ``exercise(name, passed)``     one word of verdict and a hint, never a traceback for the reader
+- ``try_exercise(...)``          one word of verdict and a hint, never a traceback for the reader
 """
 
 from __future__ import annotations
@@ -22,25 +22,6 @@ def prediction(guess, right: str, because: str = "") -> None:
         print(f"Right: {right}{tail}")
     else:
         print(f"You said {guess}. Measured: {right}{tail}")
-
-
-class NotYet(AssertionError):
-    """An exercise whose answer is not right yet; the message is a hint."""
-
-
-def exercise(name: str, passed: bool, hint: str) -> None:
-    """Print that an exercise is solved, or raise `NotYet` with a hint.
-
-    >>> exercise("1", True, "")
-    Exercise 1: solved.
-    >>> exercise("1", False, "count the end token too")
-    Traceback (most recent call last):
-    ...
-    helpers.check.NotYet: Exercise 1: not yet. Hint: count the end token too
-    """
-    if not passed:
-        raise NotYet(f"Exercise {name}: not yet. Hint: {hint}")
-    print(f"Exercise {name}: solved.")
 
 
 def try_exercise(name: str, function, test, hint: str) -> None:

@@ -39,13 +39,16 @@ def notebooks(number: str | None = None) -> list[Path]:
 
 
 def content_key(path: Path) -> str:
-    """What an executed copy depends on: the notebook's cells, the helpers, the data, the sizes asked for."""
+    """What an executed copy depends on: the notebook's cells, helpers, data, library versions, the sizes asked for."""
+    from . import hardware
+
     cells = [[c["cell_type"], c["source"]] for c in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     digest = hashlib.sha256(json.dumps(cells).encode())
-    for file in sorted(
-        [*(ROOT / "helpers").glob("*.py"), *(ROOT / "data").glob("*.jsonl"), *(ROOT / "data" / "runs").glob("*.jsonl")]
-    ):
+    folders = ((ROOT / "helpers", "*.py"), (ROOT / "helpers", "*.mplstyle"), (ROOT / "data", "*.py"), (ROOT / "data", "*.jsonl"),
+               (ROOT / "data" / "runs", "*.jsonl"))  # fmt: skip
+    for file in sorted(p for folder, pattern in folders for p in folder.glob(pattern)):
         digest.update(file.read_bytes())
+    digest.update(json.dumps(hardware.versions()).encode())
     for name in ("COURSE_MODEL", "COURSE_SIZE", "COURSE_STEPS"):
         digest.update(f"{name}={os.environ.get(name, '')};".encode())
     return digest.hexdigest()
@@ -74,7 +77,7 @@ def execute(path: Path, expected_s: float | None):
     """Run one notebook in its folder with a bar (name, elapsed, expected): `(notebook, seconds, peak GiB)`."""
     import nbformat
     from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from tqdm import tqdm
 
     notebook = nbformat.read(path, as_version=4)
@@ -104,6 +107,11 @@ def execute(path: Path, expected_s: float | None):
         raise SystemExit(
             f"{path.name} stopped: {str(fault).strip().splitlines()[-1]}\nOpen it with `make lab` and run to this "
             f"cell; finished notebooks are kept, so `make course` goes on from here."
+        ) from fault
+    except (DeadKernelError, CellTimeoutError) as fault:
+        raise SystemExit(
+            f"{path.name}: the kernel died or hung ({type(fault).__name__}), most often for want of memory (a notebook "
+            "needs up to 4 GiB). Close other programs and repeat the command: finished notebooks are kept."
         ) from fault
     finally:
         bar.close()
@@ -203,9 +211,10 @@ def site(executed: Path) -> None:
 
 
 def publish(repo: str, root: Path = ROOT) -> int:
-    """Write `owner/name` into every Colab badge and bootstrap cell; an empty `repo` removes the badges again."""
+    """Write `owner/name` into `.repository`, every Colab badge and first cell, and the README; empty takes it back."""
     if repo and not re.fullmatch(r"[\w.-]+/[\w.-]+", repo):
         raise SystemExit(f"{repo!r} is not owner/name: make publish REPO=owner/name")
+    (root / ".repository").write_text(repo + "\n", encoding="utf-8")
     changed = 0
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         before = path.read_text(encoding="utf-8")
@@ -218,11 +227,21 @@ def publish(repo: str, root: Path = ROOT) -> int:
             elif "colab" in cell.get("metadata", {}).get("tags", []):
                 source = re.sub(r'^REPO = "[^"]*"', f'REPO = "{repo}"', source, flags=re.M)
             cell["source"] = source.splitlines(keepends=True)
-        after = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            changed += 1
+        changed += _write_if_new(path, before, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+    readme = root / "README.md"
+    if readme.exists():
+        before = readme.read_text(encoding="utf-8")
+        address = f"https://github.com/{repo}" if repo else "<this repository>"
+        _write_if_new(
+            readme, before, re.sub(r"(?<=^git clone )\S+( repository>)?(?= course)", address, before, flags=re.M)
+        )
     return changed
+
+
+def _write_if_new(path: Path, before: str, after: str) -> bool:
+    if after != before:
+        path.write_text(after, encoding="utf-8")
+    return after != before
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ import hashlib
 import inspect
 import json
 import os
-import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -222,10 +221,6 @@ class Interval:
     def __str__(self) -> str:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (rows {self.rows}, families {self.families}, seeds {self.seeds})"
 
-    @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
-
 
 def bootstrap(values, families: list[str], resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
     """Interval of a mean by resampling whole families, and seeds where there are several.
@@ -362,25 +357,26 @@ def _cell(values, families) -> str:
 # ---------------------------------------------------------------- keeping results
 
 
-def cached(folder: str | Path, parts: dict, compute):
-    """`compute()` once for equal `parts` (model, data, settings) and equal code; later from a JSON file.
+def cached(folder: str | Path, function, *args):
+    """`function(*args)` once for equal arguments, code and library versions; later from a JSON file in `folder`.
 
-    The key covers the source of `compute` and of this module, so that a changed measurement is measured anew.
+    The key covers the source of `function` and of this module, so that a changed measurement is measured anew.
     """
-    try:
-        code = inspect.getsource(compute)
-    except (OSError, TypeError):  # no source at hand: the bytecode says as much
-        code = compute.__code__.co_code.hex() + repr(compute.__code__.co_names)
-    key = hashlib.sha256(
-        json.dumps([parts, code, Path(__file__).read_text(encoding="utf-8")], sort_keys=True).encode()
-    ).hexdigest()
+    from transformers import __version__ as transformers_version
+
+    code = [
+        inspect.getsource(function),
+        Path(__file__).read_text(encoding="utf-8"),
+        torch.__version__,
+        transformers_version,
+    ]
+    key = hashlib.sha256(json.dumps([args, code], sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{key[:24]}.json"
     if path.exists():
-        return json.loads(path.read_text(encoding="utf-8"))["result"]
-    start = time.perf_counter()
-    result = compute()
+        return json.loads(path.read_text(encoding="utf-8"))
+    result = function(*args)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps({"seconds": time.perf_counter() - start, "result": result}), encoding="utf-8")
+    part.write_text(json.dumps(result), encoding="utf-8")
     os.replace(part, path)
     return result

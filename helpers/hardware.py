@@ -11,6 +11,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
@@ -93,13 +94,16 @@ class Hardware:
         return 8 // self.batch_size
 
 
-def pin_one_gpu() -> None:
-    """With two GPUs visible the trainer would split every batch (DataParallel): use the first alone.
+def pin_one_gpu() -> str:
+    """With two GPUs visible the trainer would split every batch (DataParallel): say so if it is too late to use one.
 
-    Call it before anything touches CUDA; a `CUDA_VISIBLE_DEVICES` that the reader set is left as it is.
+    Importing bitsandbytes already touches CUDA, so `CUDA_VISIBLE_DEVICES` must be set before the first import; the
+    notebooks do. Returns what is wrong, "" when all is well.
     """
-    if not torch.cuda.is_initialized():
-        os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    if torch.cuda.is_initialized() and torch.cuda.device_count() > 1:
+        return f"{torch.cuda.device_count()} GPUs are in use: restart the kernel and run the import cell first"
+    return ""
 
 
 def bf16_faster_on_cpu(size: int = 512, repeats: int = 5) -> bool:
@@ -164,11 +168,22 @@ def memory_bytes() -> int:
         total = psutil.virtual_memory().total
     except ImportError:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
-        return min(total, int(limit)) if limit.isdigit() else total
-    except OSError:
-        return total
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
+        try:
+            limit = (Path("/sys/fs/cgroup") / name).read_text().strip()
+        except OSError:
+            continue
+        if limit.isdigit():
+            total = min(total, int(limit))
+    return total
+
+
+def pip_mirror() -> bool:
+    """Whether pip is told to use another index than pypi.org, in the environment or in its own settings."""
+    if os.environ.get("PIP_INDEX_URL"):
+        return True
+    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def peak_memory_gib() -> float:
@@ -218,7 +233,7 @@ def problems(hw: Hardware) -> list[tuple[str, str]]:
         found.append(
             (
                 f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
-                "nothing to do: pin_one_gpu() uses the first; set CUDA_VISIBLE_DEVICES to choose another",
+                "set CUDA_VISIBLE_DEVICES=0 before the first import; the notebooks do, so restart the kernel",
             )
         )
     if hw.fp16:
@@ -266,7 +281,7 @@ def doctor(hw: Hardware | None = None) -> str:
         f"batch {hw.batch_size} × {hw.accumulation}, checkpointing {'on' if hw.gradient_checkpointing else 'off'}",
         f"python     {hw.python}; " + ", ".join(f"{k} {v}" for k, v in hw.versions.items()),
         f"mirrors    HF_ENDPOINT {os.environ.get('HF_ENDPOINT') or 'not set (huggingface.co)'}; "
-        f"pip index {'set by you' if os.environ.get('PIP_INDEX_URL') else 'not set in the environment'}",
+        f"pip index {'a mirror' if pip_mirror() else 'not set (pypi.org)'}",
     ]
     found = problems(hw)
     lines += [f"PROBLEM    {what}\n   mend it: {cure}" for what, cure in found] or ["problems   none found"]

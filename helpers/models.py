@@ -154,7 +154,7 @@ def bundled() -> Path:
     if odd:
         raise RuntimeError(
             f"The converted model holds {odd} where plain Linear layers were expected: "
-            "this transformers version reads GGUF differently; install the versions of constraints.txt."
+            "this transformers version reads GGUF differently; install the versions of .constraints.txt."
         )
     model.hf_quantizer = None  # the weights are plain float32 now; saving must not go through the GGUF quantizer
     if hasattr(model.config, "quantization_config"):
@@ -166,6 +166,7 @@ def bundled() -> Path:
     model.save_pretrained(part)
     tokenizer.save_pretrained(part)
     (part / "complete").touch()
+    part.chmod(0o755)  # mkdtemp's own folder could not be read by a class that shares the cache
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(part, folder)
@@ -178,7 +179,7 @@ def check_tokenizer(tokenizer) -> None:
         if (found := tokenizer(text)["input_ids"]) != expected:
             raise ValueError(
                 f"The tokenizer turns {text!r} into {found}, expected {expected}: install the versions of "
-                "constraints.txt and delete .cache/models."
+                ".constraints.txt and delete .cache/models."
             )
     chat = [{"role": role, "content": "Hi"} for role in ("system", "user", "assistant")]
     if (found := tokenizer.apply_chat_template(chat, return_dict=False)) != KNOWN_CHAT:
@@ -195,7 +196,7 @@ def locate(name: str | None = None) -> Source:
     >>> locate("Qwen/Qwen2.5-1.5B-Instruct").revision[:7]
     '989aa79'
     """
-    name = name or os.environ.get("COURSE_MODEL") or ""
+    name = os.environ.get("COURSE_MODEL", "") if name is None else name
     if not name:
         return Source(BUNDLED_NAME, str(bundled()))
     if Path(name).is_dir():
@@ -220,6 +221,19 @@ def locate(name: str | None = None) -> Source:
             f"its Hub page shows. Pinned already: {', '.join(PINNED)}."
         )
     return Source(repo.split("/")[1], repo, revision)
+
+
+def parameters(source: Source) -> float:
+    """Number of parameters of a model, from its config alone: no weights are read.
+
+    >>> round(parameters(locate("")) / 1e6)
+    135
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(source.path, revision=source.revision, trust_remote_code=False)
+    with torch.device("meta"):
+        return float(AutoModelForCausalLM.from_config(config).num_parameters())
 
 
 def four_bit_error(device: str = "cpu") -> float:

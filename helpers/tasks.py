@@ -47,7 +47,7 @@ TASKS = {
 
 
 def load(name: str, split: str | None = None, n: int | None = None, seed: int | None = None) -> list[dict]:
-    """Rows of one set, or of one `split` of it; the first `n`, or `n` drawn with `seed`, families in turn.
+    """Rows of one set, or of one `split` of it; the first `n`, or `n` drawn at random with `seed`.
 
     >>> row = load("routing", "test", n=1)[0]
     >>> sorted(row)
@@ -61,9 +61,8 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
         raise ValueError(f"no set {name!r}: choose one of {', '.join(TASKS)}")
     path = DATA / f"{name}.jsonl"
     if not path.exists():
-        raise FileNotFoundError(
-            f"data/{name}.jsonl is not there: `python data/make_data.py` writes the sets of this release."
-        )
+        later = "It comes with notebook 01." if name == "handbook" else "`python data/make_data.py` writes it."
+        raise FileNotFoundError(f"data/{name}.jsonl is not there. {later}")
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     if split is not None:
@@ -186,12 +185,14 @@ def read(
     strict: bool = True,
     max_length: int | None = None,
     length: Callable[[str], int] = len,
+    one_answer: bool = True,
 ) -> Report:
     """Read your own rows from JSONL or CSV (by suffix), one pass, each row kept once.
 
     Every record must have all `columns` as non-empty text; other columns are kept. A row is over-long where
     `length` summed over the columns exceeds `max_length` (pass a token counter to count tokens). Exact duplicates
-    are reported; so are equal prompts with different answers, which no model can learn.
+    are reported; so are equal prompts with different answers, which no model can learn (`one_answer=False` allows
+    them: several preference pairs of one prompt).
 
     strict: DataError lists every problem. Otherwise the good rows come back, with the problems beside them.
     """
@@ -207,12 +208,10 @@ def read(
     for number, row in records:
         reason = _row_fault(row, columns, max_length, length)
         if reason is None and (first := place.get(row[columns[0]])) is not None:
-            same = all(report.rows[first][c] == row[c] for c in columns)
-            reason = (
-                f"the same as line {numbers[first]}: remove one"
-                if same
-                else f"the same {columns[0]} as line {numbers[first]} with another answer: decide which is right"
-            )
+            if all(report.rows[first][c] == row[c] for c in columns):
+                reason = f"the same as line {numbers[first]}: remove one"
+            elif one_answer:
+                reason = f"the same {columns[0]} as line {numbers[first]} with another answer: decide which is right"
         if reason is None:
             place[row[columns[0]]] = len(report.rows)
             numbers.append(number)
@@ -242,6 +241,8 @@ def _row_fault(row, columns, max_length, length) -> str | None:
             return f"{name!r} is a {type(row[name]).__name__}, expected text: put it in quotes"
         if not row[name].strip():
             return f"{name!r} is empty"
+        if not row[name].isascii() and any("\ud800" <= c <= "\udfff" for c in row[name]):
+            return f"{name!r} holds half of a character pair (a lone surrogate): the text was cut; write it again"
         if "\x00" in row[name]:
             return f"{name!r} holds a NUL character: the file was cut or is not text"
     if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
@@ -280,7 +281,12 @@ def _json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict]]:
             continue
         try:
             yield number, json.loads(line)
-        except json.JSONDecodeError as fault:
+        except RecursionError:
+            report.problems.append((number, "not JSON that can be read: nested too deeply"))
+        except ValueError as fault:
+            if not isinstance(fault, json.JSONDecodeError):
+                report.problems.append((number, f"not JSON that can be read: {fault}"))
+                continue
             hint = " (one JSON object a line, not a list over many lines)" if line.strip() in "[{" else ""
             report.problems.append((number, f"not JSON: {fault.msg} at column {fault.colno}{hint}"))
 
@@ -295,10 +301,19 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
             yield line
 
     reader = csv.reader(lines(), strict=True)
-    header = next(reader, None)
+    try:
+        header = next(reader, None)
+    except csv.Error as fault:
+        raise DataError(
+            f"{path.name}, line 1: not CSV: {fault}; save it again as CSV with Unix or Windows line ends"
+        ) from fault
+    if report.problems and report.problems[0][0] == 1:
+        raise DataError(f"{path.name}, line 1: the header is {report.problems[0][1]}")
     if header is None:
         return
     header = [name.strip() for name in header]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
     if missing := [c for c in columns if c not in header]:
         raise DataError(
             f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"

@@ -38,10 +38,10 @@ def test_copyable_cells_need_nothing_of_ours():
 @pytest.mark.slow
 def test_copied_cells_make_an_adapter(tmp_path):
     rows = tasks.chat(tasks.load("routing_words", "train", n=16), tasks.TASKS["routing_words"].system)
-    (tmp_path / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
     source = copyable_source()
     assert source.count("STEPS = 36") == 1
-    (tmp_path / "mine.py").write_text(source.replace("STEPS = 36", "STEPS = 2"))
+    (tmp_path / "mine.py").write_text(source.replace("STEPS = 36", "STEPS = 2"), encoding="utf-8")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("COURSE_", "PYTHONPATH"))}
     env |= {"COURSE_MODEL": str(models.bundled()), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(

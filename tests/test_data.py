@@ -95,6 +95,24 @@ def test_routing_labels_follow_the_tables():
         assert any(w.lower() in row["prompt"].lower() for w in (kind, plural, name.split()[0])), row["prompt"]
 
 
+def test_priority_follows_the_clause():
+    """Every row carries a clause of its own priority's section, or, for the third, none; and none of another's."""
+
+    def pattern(line):  # any expansion of the line, as it stands in a ticket
+        parts = re.split(r"\[([^\]]*)\]", line.rstrip(".!? "))
+        options = [
+            "(" + "|".join(map(re.escape, p.split("|"))) + ")" if i % 2 else re.escape(p) for i, p in enumerate(parts)
+        ]
+        return re.compile("".join(options).replace(r"\ ", r"\s*"), re.I)
+
+    wording = make_data.read_wording("urgency")
+    patterns = {make_data.PRIORITIES[p][0]: [pattern(line) for line in lines] for p, lines in wording.items()}
+    for row in tasks.load("routing", "test") + tasks.load("routing", "valid"):
+        answer = json.loads(row["completion"])["priority"]
+        found = {level for level, some in patterns.items() if any(p.search(row["prompt"]) for p in some)}
+        assert found == {answer} or (answer == 3 and not found), (row["id"], found, answer)
+
+
 def test_the_two_namings_differ_in_names_alone():
     for codes, words in zip(tasks.load("routing"), tasks.load("routing_words")):
         assert codes["prompt"] == words["prompt"]
@@ -113,9 +131,13 @@ def test_extract_labels_are_in_the_text():
         if "amount" in answer:
             assert re.search(rf"\b{answer['amount']}\b", text)
         if "count" in answer:
-            assert str(answer["count"]) in text or any(
-                w in text.lower() and n == answer["count"] for w, n in words.items()
-            )
+            others = [answer.get("order"), str(answer.get("amount")), str(int(answer.get("date", "0000")[2:])), "00"]
+            digits = [n for n in re.findall(r"\d+", text)]
+            for other in others:
+                if other in digits:
+                    digits.remove(other)
+            spelled = [str(n) for w, n in words.items() if re.search(rf"\b{w}\b", text, re.I)]
+            assert str(answer["count"]) in digits + spelled, text
         if "date" in answer:
             month, day = make_data.MONTHS[int(answer["date"][:2]) - 1], int(answer["date"][2:])
             assert month[:3] in text and re.search(rf"\b{day}(st|nd|rd|th)?\b", text), text

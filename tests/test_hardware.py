@@ -1,5 +1,7 @@
 """The trainer's fields on the machines that readers have, without having them."""
 
+import os
+
 import pytest
 import torch
 
@@ -60,13 +62,13 @@ def test_the_trainer_accepts_the_fields(tmp_path):
 
 def test_two_gpus_become_one(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    hardware.pin_one_gpu()
-    import os
-
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert hardware.pin_one_gpu() == "" and os.environ["CUDA_VISIBLE_DEVICES"] == "0"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
     hardware.pin_one_gpu()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"  # the reader's choice stays
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert "restart the kernel" in hardware.pin_one_gpu()  # too late: say so
     two = Hardware(gpus=("T4", "T4"), gpu_memory_gib=14.7, capability=(7, 5))
     assert any("2 GPUs are visible" in what for what, _ in hardware.problems(two))
 

@@ -79,6 +79,29 @@ def test_csv_faults(tmp_path):
         tasks.read(write(tmp_path / "d.csv", "a,b\n1,2\n"))
 
 
+def test_odd_files_are_named_and_nothing_crashes(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl",
+        GOOD
+        + '{"prompt": '
+        + "9" * 5000
+        + "}\n"
+        + "[" * 100_000
+        + "\n"
+        + '{"prompt": "\\ud800", "completion": "x"}\n',
+    )
+    report = tasks.read(path, strict=False)
+    assert [n for n, _ in report.problems] == [2, 3, 4] and "surrogate" in report.problems[2][1]
+    with pytest.raises(tasks.DataError, match="stands twice"):
+        tasks.read(write(tmp_path / "b.csv", "prompt,completion,prompt\na,b,c\n"))
+    with pytest.raises(tasks.DataError, match="line 1: the header is not UTF-8"):
+        tasks.read(write(tmp_path / "c.csv", "prompté,completion\na,b\n".encode("latin-1")))
+    with pytest.raises(tasks.DataError):
+        tasks.read(write(tmp_path / "d.csv", b"prompt,completion\ra,b\r"))
+    pairs = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": "b", "rejected": "d"}\n'
+    assert len(tasks.read(write(tmp_path / "e.jsonl", pairs), tasks.TASKS["tone"].columns, one_answer=False).rows) == 2
+
+
 def test_no_rows_no_file_wrong_suffix(tmp_path):
     with pytest.raises(tasks.DataError, match="no records"):
         tasks.read(write(tmp_path / "a.jsonl", "\n\n"))
@@ -160,7 +183,7 @@ def test_load_draws_and_refuses():
         tasks.load("routing", "test", n=641)
     with pytest.raises(ValueError, match="no set"):
         tasks.load("nothing")
-    with pytest.raises(FileNotFoundError, match="make_data.py"):
+    with pytest.raises(FileNotFoundError, match="notebook 01"):
         tasks.load("handbook")
 
 

@@ -19,7 +19,11 @@ PROMPTS = [(0, True), (8, False), (8, True), (24, False), (24, True)]  # worked 
 SEARCH = {"EVAL_SPLIT": "valid", "EVAL_ROWS": 320, "PROBE_TOKENS": 2048}
 CONFIRM = {"EVAL_SPLIT": "test", "EVAL_ROWS": 640, "PROBE_TOKENS": 20480}
 TASKS = ("routing", "routing_words")
-RECORDED_ON = {"routing": "a6815f78fe722dbb", "routing_words": "ad2eda83f647ffa6", "routing_long": "fc1d6c704c3de726"}  # sha256
+RECORDED_ON = {
+    "routing": "a6815f78fe722dbb",
+    "routing_words": "ad2eda83f647ffa6",
+    "routing_long": "fc1d6c704c3de726",
+}  # sha256
 
 
 def tuned(
