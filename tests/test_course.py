@@ -1,6 +1,7 @@
 """The ledger, the recorder, the runner and the figures."""
 
 import json
+import re
 
 import matplotlib
 import pytest
@@ -34,6 +35,27 @@ def test_ledger_into_readme_keeps_what_this_machine_did_not_measure(tmp_path, mo
     assert "**does not hold**" in text and "| Q1b: old | x | +1 | z | **holds** |" in text and text.endswith("\nb\n")
     ledger.into_readme(readme)
     assert readme.read_text(encoding="utf-8") == text  # a second time changes nothing
+
+
+def test_readme_says_what_the_notebooks_measured():
+    """Every verdict in README's ledger is the one that the notebook's stored output prints."""
+    readme = (course.ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| (Q\w+): .*\*\*(.+?)\*\* \|$", readme, re.M))
+    assert {"Q1a", "Q1b"} <= set(rows)
+    for claim, verdict in rows.items():
+        path = course.notebooks(ledger.CLAIMS[claim].notebook)[0]
+        assert f"{claim}: {verdict}" in path.read_text(encoding="utf-8"), (claim, verdict)
+    assert len(re.findall(r"^\| Q\w+: ", readme, re.M)) == len(ledger.CLAIMS)
+
+
+def test_readmes_picture_is_the_notebooks():
+    import base64
+
+    cells = json.loads((course.ROOT / "notebooks" / "05_sft.ipynb").read_text(encoding="utf-8"))["cells"]
+    tagged = next(c for c in cells if "picture" in c["metadata"].get("tags", []))
+    images = [o["data"]["image/png"] for o in tagged["outputs"] if "image/png" in o.get("data", {})]
+    image = "".join(images[-1]) if isinstance(images[-1], list) else images[-1]
+    assert base64.b64decode(image) == (course.ROOT / ".github" / "picture.png").read_bytes()
 
 
 def test_every_claim_names_a_notebook_of_the_map():

@@ -103,6 +103,22 @@ def test_four_bits_fall_back_to_sixteen(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_each_precision_says_nearly_the_same(bundled, bits):
+    """Loss on prose against float32. Quantized layers may be missing on a platform: then there is nothing to compare."""
+    from helpers import evaluate, tasks
+
+    if bits < 16 and models.usable_bits(4) != 4:
+        pytest.skip("bitsandbytes does not run on this machine")
+    model, tokenizer = models.load(models.locate(""), bits=bits)
+    blocks = tasks.prose(512, tokenizer)
+    loss, reference = evaluate.prose_loss(model, blocks).mean(), evaluate.prose_loss(bundled[0], blocks).mean()
+    assert abs(loss - reference) < {4: 0.6, 8: 0.1, 16: 0.05}[bits]
+    kinds = {type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__}
+    assert {4: "Linear4bit", 8: "Linear8bitLt", 16: "Linear"}[bits] in kinds
+
+
+@pytest.mark.slow
 def test_gradients_survive_an_evaluation():
     """bitsandbytes repacks 4-bit weights at evaluation on some CPUs; `keep_differentiable` must forbid it."""
     from peft import LoraConfig, get_peft_model

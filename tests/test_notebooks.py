@@ -1,36 +1,16 @@
-"""The form of a notebook: opening, sizes, outputs, one recipe, exercises, arguments that still exist."""
+"""The form of a notebook: opening, sizes, outputs, figures in prose, one recipe."""
 
 import ast
-import dataclasses
-import inspect
 import json
 import re
-from pathlib import Path
 
 import pytest
+from notebook_cells import PATHS, ROOT, code_cells, read, source, tags
 
-ROOT = Path(__file__).resolve().parent.parent
-PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ids = [p.stem for p in PATHS]
 OPENING = ("**Question.**", "**You will be able to**", "**Before you start.**", "**Cost.**", "**Made with.**")
 CLOSING = ("## What we measured", "## Traps", "## Exercises", "## Sources")
 MAX_BYTES, MAX_LINES, MAX_CONFIG_LINES, MAX_WIDTH = 500_000, 20, 30, 112
-
-
-def read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def source(cell):
-    return "".join(cell["source"])
-
-
-def tags(cell):
-    return cell.get("metadata", {}).get("tags", [])
-
-
-def code_cells(path):
-    return [c for c in read(path)["cells"] if c["cell_type"] == "code"]
 
 
 def output_text(cell):
@@ -183,105 +163,3 @@ def test_public_functions_have_docstrings():
                 and node.name != "main"
             ):
                 assert ast.get_docstring(node), (path.name, node.name)
-
-
-# ---------------------------------------------------------------- exercises
-
-
-def exercises(path):
-    """`(stub, check, solution)` of each exercise, in order."""
-    cells = read(path)["cells"]
-    found = []
-    for i, cell in enumerate(cells):
-        if "exercise" in tags(cell):
-            check = next(c for c in cells[i:] if "exercise-check" in tags(c))
-            solution = next(c for c in cells[i:] if "solution" in tags(c))
-            found.append((source(cell), source(check), re.search(r"```python\n(.*?)```", source(solution), re.S)[1]))
-    return found
-
-
-ALL_EXERCISES = [(f"{p.stem[:2]}-{k + 1}", *e) for p in PATHS for k, e in enumerate(exercises(p))]
-
-
-@pytest.mark.parametrize("name, stub, check, solution", ALL_EXERCISES, ids=[e[0] for e in ALL_EXERCISES])
-def test_solution_passes_and_stub_does_not(name, stub, check, solution, capsys):
-    exec(compile(solution + "\n" + check, name, "exec"), {})
-    assert "solved" in capsys.readouterr().out
-    exec(compile(stub + "\n" + check, name, "exec"), {})
-    said = capsys.readouterr().out
-    assert "not started" in said and "solved" not in said
-
-
-def test_every_notebook_has_an_exercise():
-    assert {e[0][:2] for e in ALL_EXERCISES} == {p.stem[:2] for p in PATHS}
-
-
-# ---------------------------------------------------------------- arguments that still exist
-
-
-def signatures():
-    import peft
-    import transformers
-    import trl
-
-    return {
-        "LoraConfig": peft.LoraConfig, "SFTConfig": trl.SFTConfig, "SFTTrainer": trl.SFTTrainer,
-        "BitsAndBytesConfig": transformers.BitsAndBytesConfig,
-        "DataCollatorForLanguageModeling": transformers.DataCollatorForLanguageModeling,
-        "train": trl.SFTTrainer.train, "save_model": trl.SFTTrainer.save_model,
-        "apply_chat_template": transformers.PreTrainedTokenizerBase.apply_chat_template,
-    }  # fmt: skip
-
-
-FREE = {  # functions that take **kwargs: the arguments that the notebooks may use, each looked up in the library below
-    "from_pretrained": {
-        "revision",
-        "quantization_config",
-        "dtype",
-        "device_map",
-        "use_safetensors",
-        "trust_remote_code",
-    },
-    "generate": {"max_new_tokens", "do_sample", "pad_token_id"},
-}
-
-
-def calls(path):
-    for cell in code_cells(path):
-        for node in ast.walk(ast.parse(source(cell))):
-            if isinstance(node, ast.Call):
-                name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
-                yield name, owner, [k.arg for k in node.keywords if k.arg]
-
-
-def test_every_trl_peft_transformers_argument_exists():
-    known, seen = signatures(), 0
-    for path in PATHS:
-        for name, owner, arguments in calls(path):
-            if name in known and "model" not in owner:
-                target = known[name]
-                allowed = set(inspect.signature(target).parameters)
-                missing = set(arguments) - allowed
-                assert not missing, f"{path.name}: {name} has no argument {missing} in the installed version"
-                seen += len(arguments)
-            elif name == "from_pretrained" and owner.startswith("Auto") or name == "generate" and owner != "evaluate":
-                assert set(arguments) <= FREE[name], (path.name, name, arguments)
-                seen += len(arguments)
-    assert seen > 40
-
-
-def test_the_free_arguments_exist_too():
-    import transformers
-
-    assert FREE["generate"] <= set(vars(transformers.GenerationConfig()))
-    body = inspect.getsource(transformers.PreTrainedModel.from_pretrained)
-    assert all(name in body for name in FREE["from_pretrained"] - {"trust_remote_code"})
-
-
-def test_an_argument_that_moved_would_be_seen():
-    import trl
-
-    assert "max_seq_length" not in {
-        f.name for f in dataclasses.fields(trl.SFTConfig)
-    }  # the most reported break of other courses
