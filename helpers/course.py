@@ -255,7 +255,10 @@ def main() -> None:
     two.add_argument("repo", nargs="?", default="")
     args = parser.parse_args()
     if args.action == "run":
-        run(args.number, args.in_place, args.again)
+        try:
+            run(args.number, args.in_place, args.again)
+        except KeyboardInterrupt:
+            raise SystemExit("\nStopped. Finished notebooks are kept: repeat the command to go on.") from None
     else:
         print(f"{publish(args.repo)} notebooks changed")
 
