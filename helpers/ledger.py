@@ -158,7 +158,7 @@ def table(store: Path | None = None) -> str:
     for c in CLAIMS.values():
         e = found.get(c.id)
         cells = (
-            (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"not measured yet (notebook {c.notebook})")
+            (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"open: {c.notebook}")
         )
         lines.append(f"| {c.id}: {c.text} | {c.source} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
