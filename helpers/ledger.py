@@ -157,9 +157,7 @@ def table(store: Path | None = None) -> str:
     lines = ["| claim | in the source | measured | on what | verdict |", "|---|---|---|---|---|"]
     for c in CLAIMS.values():
         e = found.get(c.id)
-        cells = (
-            (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"open: {c.notebook}")
-        )
+        cells = (e.measured, e.scope, f"**{e.verdict}**") if e else ("", "", f"open: {c.notebook}")
         lines.append(f"| {c.id}: {c.text} | {c.source} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
