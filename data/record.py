@@ -130,6 +130,8 @@ def main() -> None:
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "runs")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side on one card")
+    parser.add_argument("--share", default="1/1", help="2/3: the second of three machines or cards takes every third run")
+    parser.add_argument("--reuse", type=int, default=1, help="runs a process; above 1 its peak of memory means nothing")
     parser.add_argument("--merge", type=Path, help="folder of finished runs to merge into data/runs/<number>.jsonl")
     args = parser.parse_args()
     if args.merge:
@@ -140,10 +142,12 @@ def main() -> None:
         raise SystemExit("name a plan: --plan build/05_search.json")
     args.out.mkdir(parents=True, exist_ok=True)
     plan = json.loads(args.plan.read_text(encoding="utf-8"))
+    first, of = map(int, args.share.split("/"))
+    plan = plan[first - 1 :: of]
     path, begin = find_notebook(args.notebook), time.perf_counter()
     jobs = [(str(path), run, str(args.out.resolve()), args.jobs) for run in plan]
     # a fresh process a run: the card counts the peak of its memory by process
-    with multiprocessing.get_context("spawn").Pool(args.jobs, _quiet_worker, maxtasksperchild=1) as pool:
+    with multiprocessing.get_context("spawn").Pool(args.jobs, _quiet_worker, maxtasksperchild=args.reuse) as pool:
         for done, line in enumerate(pool.imap_unordered(run_one, jobs, chunksize=1), 1):
             print(f"[{done}/{len(jobs)}, {time.perf_counter() - begin:.0f} s] {line}", flush=True)
 

@@ -1,0 +1,76 @@
+"""The recorded experiments of notebook 02: twelve tasks, five sizes, equal steps; style and facts; rows with wrong answers.
+
+    python data/runs/plan_02.py search               > build/02_search.json
+    python data/runs/plan_02.py confirm build/runs   > build/02_confirm.json     after the search has run
+
+Search: valid rows, seeds 0-2, one rate for all tasks and sizes of a kind (`KINDS`): the highest mean exact match; a tie goes
+to the lower rate. Confirm: test rows, once, seeds 3-7 up to 400 rows and 3-5 above. Every run of a task takes the same number of steps.
+"""
+
+import itertools
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import ladder
+
+STEPS, BATCH = 100, 64
+SIZES = (25, 100, 400, 1600, 4000)
+RATES = (1e-3, 2e-3, 4e-3)
+KINDS = {"extract": ("sentiment", "extract"), "routing": ("codes", "names", "routing"), "policy-8": ("policy",),
+         "tone": ("tone",), "facts": ("facts",)}  # fmt: skip  (searched on the first, used for the others)
+SEARCH_ROWS = {"extract": 400, "routing": 1600, "policy-8": 1600, "tone": 100, "facts": 400}
+EXTRA = {"tone": (25, 50, 100, 140), "facts": (25, 50, 100, 140, 400)}
+POOR = {100: 5, 400: 5, 1600: 3}  # rows: seeds, with half of the answers wrong
+FULL = {"STEPS": STEPS, "BATCH": BATCH, "TEST_ROWS": 10**6, "GRADE_AT": [0.25, 0.5, 1.0]}
+
+
+def tuned(kind: str, task: str, rows: int, rate: float, seed: int, poor: float = 0.0) -> dict:
+    """One training run of the plan."""
+    name = f"{kind}-{task}-n{rows}-lr{rate:g}-s{seed}" + (f"-poor{poor:g}" if poor else "")
+    graded = ["valid"] if kind == "search" else ["valid", "test"]
+    own = {"TASK": task, "ROWS": rows, "LEARNING_RATE": rate, "SEED": seed, "POOR": poor, "GRADED": graded}
+    return {"name": name, "stage": "tuned", "set": own | FULL}
+
+
+def search() -> list[dict]:
+    """Every rate on valid."""
+    return [tuned("search", t, SEARCH_ROWS[t], lr, s) for t, lr, s in itertools.product(KINDS, RATES, range(3))]
+
+
+def best_rate(runs: list[dict], task: str) -> float:
+    """The rate of the task's kind with the highest mean on valid."""
+    kind = next(k for k, members in KINDS.items() if task.startswith(members))
+    means = {}
+    for rate in RATES:
+        mine = [r["result"]["grades"][str(STEPS)]["valid"] for r in runs
+                if r["name"].startswith(f"search-{kind}-n{SEARCH_ROWS[kind]}-lr{rate:g}-")]  # fmt: skip
+        if len(mine) != 3:
+            raise SystemExit(f"{len(mine)} search runs for {kind}, rate {rate:g}: 3 are needed")
+        means[rate] = sum(mine) / 3
+    return max(RATES, key=lambda rate: (means[rate], -rate))
+
+
+def confirm(runs: list[dict]) -> list[dict]:
+    """The grid on test; first the runs that all verdicts need."""
+    plan = [{"name": f"confirm-{t}-prompt", "stage": "prompt", "set": {"TASK": t, "TEST_ROWS": 10**6,
+             "GRADED": ["valid", "test"], "EVAL_BATCH": 64}} for t in (*ladder.NAMES, "tone", "facts")]  # fmt: skip
+    for seed, n, task in itertools.product(range(3, 8), (*SIZES, 800), ladder.NAMES):  # a cut plan has fewer seeds
+        if (n <= 400 or seed < 6) and (n <= 800 if task == "sentiment" else n != 800):
+            plan.append(tuned("confirm", task, n, best_rate(runs, task), seed))
+    for task, sizes in EXTRA.items():
+        plan += [tuned("confirm", task, n, best_rate(runs, task), s) for n in sizes for s in range(3, 8)]
+    for n, seeds in POOR.items():
+        plan += [tuned("confirm", "routing", n, best_rate(runs, "routing"), 3 + s, 0.5) for s in range(seeds)]
+    return plan
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["search"]:
+        plan = search()
+    elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
+        plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
+    else:
+        raise SystemExit(__doc__)
+    json.dump(plan, sys.stdout, indent=0)

@@ -1,0 +1,532 @@
+"""How many test rows, how many training rows: what a difference needs, and what more rows would buy.
+
+- ``design_effect()``   how much variance families of wording add; ``effective_rows()`` what the rows are worth then
+- ``icc()``             how alike the rows of one family are, measured
+- ``detectable()``      the smallest difference that n test rows can tell; ``rows_to_tell()`` the other way round
+- ``fit_power_law()``   score against training rows as a `PowerLaw`: ceiling − scale · n^(−exponent)
+- ``curve()``           the same with intervals: a `Curve` that predicts, and says what twice the rows would buy
+- ``rows_to_target()``  training rows at which a target is first reached
+- ``next_step()``       grow, stop or measure more; ``stop_growing()`` walks over a grid of sizes with it
+- ``diagnose()``        rising, flat (enough, too few rows, poor rows), falling or noisy, and why
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+# ---------------------------------------------------------------- test rows
+
+
+def design_effect(rows: int, families: int, icc: float) -> float:
+    """Variance of a mean of `rows` rows in `families` families, over that of as many unrelated rows.
+
+    1 + (m − 1) · icc with m = rows / families (Kish, Survey Sampling, 1965, for families of one size).
+    ValueError for more families than rows, or an icc outside 0..1.
+
+    >>> design_effect(640, 64, 0.5)
+    5.5
+    """
+    if not 1 <= families <= rows:
+        raise ValueError(f"{families} families for {rows} rows: give 1 to {rows}, the families of these rows")
+    if not 0 <= icc <= 1:
+        raise ValueError(f"icc {icc} must lie in 0..1: measure it with icc(values, families)")
+    return 1 + (rows / families - 1) * icc
+
+
+def effective_rows(rows: int, families: int, icc: float) -> float:
+    """How many unrelated rows tell as much: rows / design_effect. Never more than families / icc.
+
+    >>> round(effective_rows(640, 64, 0.3))
+    173
+    """
+    return rows / design_effect(rows, families, icc)
+
+
+def icc(values, families) -> float:
+    """Intraclass correlation, 0..1: 0 where rows of a family are no more alike than others, 1 where they all agree.
+
+    values: (rows,) or (seeds, rows) of 0 and 1 (or of differences, for a paired comparison); families: (rows,) names.
+    One-way ANOVA estimator, mean squares averaged over seeds (Donner & Koval, Biometrics 1980), clipped at 0.
+    ValueError unless there are two families, one of which has two rows.
+
+    >>> icc([1, 1, 0, 0], ["a", "a", "b", "b"]), icc([1, 0, 1, 0], ["a", "a", "b", "b"])
+    (1.0, 0.0)
+    """
+    values, index, counts = _by_family(values, families)
+    rows, k = values.shape[1], len(counts)
+    if k < 2 or rows == k:
+        raise ValueError(f"{rows} rows in {k} families: give at least two families, one of which has several rows")
+    means = np.stack([np.bincount(index, v) for v in values]) / counts  # (seeds, families)
+    between = (counts * (means - values.mean(1, keepdims=True)) ** 2).sum(1).mean() / (k - 1)
+    within = ((values - means[:, index]) ** 2).sum(1).mean() / (rows - k)
+    size = (rows - (counts**2).sum() / rows) / (k - 1)  # the mean family, allowing for unequal ones
+    total = between + (size - 1) * within
+    return float(max(0.0, (between - within) / total)) if total > 0 else 0.0
+
+
+def detectable(
+    n: int,
+    p: float = 0.8,
+    families: int | None = None,
+    icc: float = 0.0,
+    power: float = 0.8,
+    level: float = 0.95,
+    correlation: float = 0.0,
+) -> float:
+    """Smallest difference (a fraction: 0.05 is five points) that `n` test rows can tell when two scores lie about `p`.
+
+    Two-proportion z formula: (z_level + z_power) · sqrt(2 p (1 − p) (1 − correlation) / effective rows), with n rows
+    for each of two independent runs (`correlation` as in `rows_to_tell`). A result above 2 · min(p, 1 − p) cannot
+    occur around p: these rows tell nothing there. ValueError for shares outside 0..1, or an icc without families.
+
+    >>> round(detectable(400), 3), round(detectable(400, families=40, icc=0.3), 3)
+    (0.079, 0.152)
+    """
+    _between(p=p, power=power, level=level)
+    if not 0 <= correlation < 1:
+        raise ValueError(f"correlation {correlation} must lie in 0..1, below 1: 0 for independent runs")
+    worth = _count(n) if _families(families, icc) is None else effective_rows(_count(n), families, icc)
+    return _z(level, power) * math.sqrt(2 * p * (1 - p) * (1 - correlation) / worth)
+
+
+def rows_to_tell(
+    p1: float,
+    p2: float,
+    power: float = 0.8,
+    level: float = 0.95,
+    correlation: float = 0.0,
+    families: int | None = None,
+    icc: float = 0.0,
+) -> float:
+    """Test rows, for each run, needed to tell score `p1` from score `p2`: a whole number, or inf.
+
+    Two-proportion z formula with the pooled variance under "no difference" (Fleiss, Statistical Methods for Rates and
+    Proportions, 3rd ed. 2003, ch. 4, without continuity correction). `correlation`: of the two verdicts row by row,
+    when both runs answer the same rows. `families`: how many the rows come from; inf when no number of rows from so
+    few families is enough. `icc` is then that of the verdicts, or of their differences in a paired comparison.
+    ValueError for p1 = p2, shares outside 0..1, or a correlation that such scores cannot have.
+
+    >>> rows_to_tell(0.8, 0.85), rows_to_tell(0.8, 0.85, correlation=0.6), rows_to_tell(0.8, 0.85, families=64, icc=0.3)
+    (906, 368, inf)
+    """
+    _between(p1=p1, p2=p2, power=power, level=level)
+    if p1 == p2:
+        raise ValueError(f"p1 and p2 are both {p1}: give two scores that differ by what matters to you")
+    low, high = sorted((p1, p2))
+    most = math.sqrt(low * (1 - high) / (high * (1 - low)))
+    if not 0 <= correlation <= most:
+        raise ValueError(f"correlation {correlation}: scores of {p1} and {p2} on the same rows allow 0..{most:.2f}")
+    mean, v1, v2 = (p1 + p2) / 2, p1 * (1 - p1), p2 * (1 - p2)
+    shared = 2 * correlation * math.sqrt(v1 * v2)
+    z_level, z_power = _z(level), _z(power=power)
+    root = z_level * math.sqrt(2 * mean * (1 - mean) - shared) + z_power * math.sqrt(max(0.0, v1 + v2 - shared))
+    alone = (root / (p2 - p1)) ** 2
+    if _families(families, icc) is None or alone <= families:  # a family for every row
+        return math.ceil(alone)
+    room = 1 - alone * icc / families  # n = alone · (1 + (n / families − 1) · icc), solved for n
+    return math.ceil(alone * (1 - icc) / room) if room > 1e-12 else math.inf
+
+
+def _z(level: float | None = None, power: float | None = None) -> float:
+    quantile = NormalDist().inv_cdf
+    return (quantile((1 + level) / 2) if level else 0.0) + (quantile(power) if power else 0.0)
+
+
+def _between(**shares) -> None:
+    for name, value in shares.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} {value} must lie between 0 and 1: give a fraction, 0.8 for 80%")
+
+
+def _count(n) -> int:
+    if n < 1 or n != int(n):
+        raise ValueError(f"n {n} must be a whole number of rows, at least 1")
+    return int(n)
+
+
+def _families(families, icc):
+    if families is None and icc:
+        raise ValueError(f"icc {icc} without families: say how many families the rows come from")
+    if families is not None:
+        design_effect(families, families, icc)  # its checks
+    return families
+
+
+def _by_family(values, families):
+    """values as (seeds, rows), each row's family as an index (rows,), rows of each family (families,)."""
+    values = np.atleast_2d(np.asarray(values, dtype=float))
+    if values.ndim != 2 or values.shape[1] != len(families) or not values.size:
+        raise ValueError(f"values {values.shape} but {len(families)} families: give (seeds, rows), one family a row")
+    if not np.isfinite(values).all():
+        raise ValueError("a value is NaN or infinite: find the row before averaging it away")
+    _, index, counts = np.unique(np.asarray(families), return_inverse=True, return_counts=True)
+    return values, index, counts
+
+
+# ---------------------------------------------------------------- training rows: the curve
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """score(n) = ceiling − scale · n^(−exponent): the error falls to an offset of 1 − ceiling as a power of n.
+
+    Hestness et al. 2017 (arXiv 1712.00409, section 3) for training, Zhang et al. 2024 (arXiv 2402.17193, eq. 1) for
+    fine-tuning; both fit losses, so that a score follows it only roughly. Near the floor the law is not valid.
+    """
+
+    ceiling: float
+    scale: float
+    exponent: float
+
+    def at(self, n):
+        """Score at `n` training rows, a number or an array; ValueError unless n > 0.
+
+        >>> PowerLaw(0.9, 5.0, 0.5).at(100)
+        0.4
+        """
+        if np.any(np.asarray(n) <= 0):
+            raise ValueError(f"n {n} must be above 0: the power law has no value at 0 rows")
+        score = self.ceiling - self.scale * np.asarray(n, dtype=float) ** -self.exponent
+        return float(score) if score.ndim == 0 else score
+
+
+EXPONENTS = np.geomspace(0.01, 3, 120)  # tried one by one: the other two parameters then have a closed form
+
+
+def fit_power_law(sizes, scores, weights=None) -> PowerLaw:
+    """Weighted least squares with bounds: ceiling in [best mean score of a size, 1], scale ≥ 0, exponent in [0.01, 3].
+
+    sizes, scores, weights: (points,); several points of one size (seeds) are allowed. For each exponent the ceiling
+    and the scale are solved exactly (variable projection, Golub & Pereyra 1973); the exponent is then searched on a
+    grid and refined between its neighbours. ValueError for fewer than 3 distinct sizes or scores outside 0..1.
+
+    >>> fit = fit_power_law([50, 100, 200, 400], PowerLaw(0.9, 5, 0.5).at([50, 100, 200, 400]))
+    >>> round(fit.ceiling, 3), round(fit.scale, 2), round(fit.exponent, 3)
+    (0.9, 5.0, 0.5)
+    """
+    from scipy.optimize import minimize_scalar
+
+    sizes, scores = _points(sizes, scores, least=3)
+    weights = np.ones(len(sizes)) if weights is None else np.asarray(weights, dtype=float)
+    if weights.shape != sizes.shape or not np.isfinite(weights).all() or (weights <= 0).any():
+        raise ValueError(f"weights: give {len(sizes)} numbers above 0, one for each score")
+    distinct, index = np.unique(sizes, return_inverse=True)
+    n = np.bincount(index, weights)
+    means = np.bincount(index, weights * scores) / n
+    error = lambda b: _best(distinct, means[None], n, np.array([b]))[3][0]
+    best = int(np.argmin([error(b) for b in EXPONENTS]))
+    low, high = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]
+    found = minimize_scalar(error, bounds=(low, high), method="bounded", options={"xatol": 1e-9})
+    b = min((EXPONENTS[best], found.x), key=error)
+    ceiling, scale, exponent, _ = (float(v[0]) for v in _best(distinct, means[None], n, np.array([b])))
+    return PowerLaw(ceiling, scale, exponent)
+
+
+def _points(sizes, scores, least: int):
+    """sizes and scores as arrays (points,), in order of size, checked."""
+    sizes, scores = np.asarray(sizes, dtype=float), np.asarray(scores, dtype=float)
+    if sizes.ndim != 1 or sizes.shape != scores.shape:
+        raise ValueError(f"sizes {sizes.shape}, scores {scores.shape}: give two lists of one length")
+    if not np.isfinite(sizes).all() or (sizes <= 0).any():
+        raise ValueError("a size is not above 0: give training rows, such as 50, 100, 200")
+    if not (np.isfinite(scores) & (scores >= 0) & (scores <= 1)).all():
+        raise ValueError("a score is NaN or outside 0..1: give fractions, 0.8 for 80%")
+    if len(np.unique(sizes)) < least:
+        raise ValueError(f"{len(np.unique(sizes))} distinct sizes: at least {least} are needed, measure one more")
+    order = np.argsort(sizes, kind="stable")
+    return sizes[order], scores[order]
+
+
+def _best(sizes, means, weights, exponents):
+    """Best ceiling, scale, exponent and squared error, each (fits,), for means (fits, sizes) over these exponents."""
+    middle = np.exp(np.log(sizes).mean())
+    x = (sizes / middle) ** -exponents[:, None]  # (exponents, sizes): score = ceiling − s · x
+    w = weights / weights.sum()
+    y, low = means[:, None, :], means.max(1)[:, None]  # (fits, 1, sizes), (fits, 1)
+    mx, my = x @ w, y @ w  # (exponents,), (fits, 1)
+    spread = ((x - mx[:, None]) ** 2) @ w
+    slope = np.maximum(0, -((y - my[..., None]) * (x - mx[:, None])) @ w / spread)
+    free = (np.clip(my + slope * mx, low, 1), slope)
+    x2 = (x**2) @ w
+    edges = [(c, np.maximum(0, ((c[..., None] - y) * x) @ w / x2)) for c in (low + 0 * mx, np.ones_like(free[0]))]
+    options = [free, *edges]  # exact where the free optimum lies within the bounds; on their edges otherwise
+    errors = np.stack([((c[..., None] - s[..., None] * x - y) ** 2) @ w for c, s in options])
+    flat = errors.transpose(1, 0, 2).reshape(len(means), -1)  # (fits, options · exponents)
+    option, b = np.divmod(flat.argmin(1), len(exponents))
+    fits = np.arange(len(means))
+    ceiling, scale = (np.stack([o[i] for o in options])[option, fits, b] for i in (0, 1))
+    return ceiling, scale * middle ** exponents[b], exponents[b], flat.min(1)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95% interval; `mean, low, high = estimate` works. `extrapolated`: beyond the largest size."""
+
+    mean: float
+    low: float
+    high: float
+    extrapolated: bool = False
+
+    def __iter__(self):
+        return iter((self.mean, self.low, self.high))
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]" + " (extrapolated)" * self.extrapolated
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A fitted learning curve: `points` are the measured sizes, `refits` (resamples, 3) the law's bootstrap."""
+
+    fit: PowerLaw
+    sizes: tuple[int, ...]
+    points: tuple[Estimate, ...]
+    refits: np.ndarray
+
+    def _scores(self, n) -> np.ndarray:
+        ceiling, scale, exponent = self.refits.T
+        return ceiling - scale * float(n) ** -exponent
+
+    def predict(self, n) -> Estimate:
+        """Score at `n` training rows. `extrapolated` beyond the largest size: the interval then trusts the law."""
+        mean = self.fit.at(n)
+        return Estimate(mean, *_middle(self._scores(n)), n > max(self.sizes))
+
+    def gain(self, n, factor: float = 2) -> Estimate:
+        """What `factor` times the rows would buy: score(factor · n) − score(n). ValueError unless factor > 1."""
+        if factor <= 1:
+            raise ValueError(f"factor {factor} must be above 1: 2 asks what twice the rows would buy")
+        mean = self.fit.at(factor * n) - self.fit.at(n)
+        return Estimate(mean, *_middle(self._scores(factor * n) - self._scores(n)), factor * n > max(self.sizes))
+
+
+def curve(runs: dict, families, resamples: int = 500, seed: int = 0) -> Curve:
+    """Learning curve with intervals, from runs at several sizes that were all scored on the same test rows.
+
+    runs: training rows -> array (seeds, rows) of 0 and 1; families: (rows,) names. Each resample draws families (the
+    same for all sizes) and, for each size, seeds; then the law is fitted anew. ValueError for fewer than 3 sizes.
+
+    >>> law, rng = PowerLaw(0.9, 5, 0.5), np.random.default_rng(0)
+    >>> c = curve({n: rng.random((3, 400)) < law.at(n) for n in (50, 100, 200, 400)}, np.arange(400) // 4)
+    >>> abs(c.predict(400).mean - law.at(400)) < 0.03, c.predict(800).extrapolated, c.gain(200).extrapolated
+    (True, True, False)
+    """
+    sizes, means, resampled = _resample(runs, families, resamples, seed)
+    fit = fit_power_law(sizes, means)
+    refits = np.stack(_best(np.array(sizes, float), resampled, np.ones(len(sizes)), EXPONENTS)[:3], axis=1)
+    points = tuple(Estimate(float(m), *_middle(r)) for m, r in zip(means, resampled.T))
+    return Curve(fit, sizes, points, refits)
+
+
+def _resample(runs: dict, families, resamples: int, seed: int):
+    """Sizes in order, their means (sizes,), and the means of every resample (resamples, sizes)."""
+    if not runs:
+        raise ValueError("no runs: give training rows -> verdicts (seeds, rows), such as {100: ..., 200: ...}")
+    sizes, rng, columns, means = tuple(sorted(runs)), np.random.default_rng(seed), [], []
+    pick = None
+    for size in sizes:
+        values, index, counts = _by_family(runs[size], families)
+        if not np.isin(values, (0, 1)).all():
+            raise ValueError(f"runs at {size} rows: verdicts must be 0 or 1, one for each test row")
+        if pick is None:
+            pick = rng.integers(0, len(counts), (resamples, len(counts)))
+        sums = np.stack([np.bincount(index, v) for v in values])  # (seeds, families)
+        weight = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), resamples) / len(sums)
+        columns.append((weight[:, :, None] * sums[:, pick].transpose(1, 0, 2)).sum((1, 2)) / counts[pick].sum(1))
+        means.append(values.mean())
+    return sizes, np.array(means), np.stack(columns, axis=1)
+
+
+def _middle(values) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def rows_to_target(sizes, scores, target: float) -> float:
+    """Training rows at which the score first reaches `target`.
+
+    sizes, scores: (points,). The scores are made non-decreasing (isotonic regression) and read linearly in log(rows)
+    between sizes. inf when the largest size does not reach it ("censored": more than that); the smallest size when
+    that reaches it at once ("at most that"). ValueError for a target outside 0..1 or fewer than 2 sizes.
+
+    >>> rows_to_target([100, 400], [0.4, 0.8], 0.6), rows_to_target([100, 400], [0.4, 0.8], 0.9)
+    (200.0, inf)
+    """
+    sizes, scores = _points(sizes, scores, least=2)
+    if not 0 <= target <= 1:
+        raise ValueError(f"target {target} must lie in 0..1: give a fraction, 0.8 for 80%")
+    sizes, index, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+    rising = _monotone(np.bincount(index, scores) / counts, counts)
+    reached = np.flatnonzero(rising >= target - 1e-12)
+    if not len(reached):
+        return math.inf
+    i = reached[0]
+    if i == 0:
+        return float(sizes[0])
+    share = (target - rising[i - 1]) / (rising[i] - rising[i - 1])
+    return round(float(np.exp(np.interp(share, [0, 1], np.log(sizes[i - 1 : i + 1])))), 6)
+
+
+def _monotone(scores, weights=None, increasing: bool = True) -> np.ndarray:
+    from sklearn.isotonic import IsotonicRegression
+
+    return IsotonicRegression(increasing=increasing).fit(x := np.arange(len(scores)), scores, weights).predict(x)
+
+
+# ---------------------------------------------------------------- step by step
+
+
+def next_step(gain_mean: float, gain_low: float, gain_high: float, worth: float = 0.02) -> str:
+    """What one step's gain says: "stop", "grow" or "measure more" (gains and `worth` are fractions).
+
+    stop: even the upper bound is below `worth`. grow: the lower bound is above 0 and the mean at least `worth`.
+    measure more: the interval allows both. ValueError for bounds in the wrong order or worth ≤ 0.
+
+    >>> next_step(0.06, 0.02, 0.10), next_step(0.00, -0.01, 0.01), next_step(0.02, -0.03, 0.07)
+    ('grow', 'stop', 'measure more')
+    """
+    if not gain_low <= gain_high or not math.isfinite(gain_mean):
+        raise ValueError(
+            f"gain {gain_mean} [{gain_low}, {gain_high}]: give mean, lower and upper bound, in this order"
+        )
+    if not worth > 0:
+        raise ValueError(f"worth {worth} must be above 0: the smallest gain that pays for a step, 0.02 for two points")
+    if gain_high < worth:
+        return "stop"
+    return "grow" if gain_low > 0 and gain_mean >= worth else "measure more"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the walk: from `size` to `larger` training rows, its paired gain, and what it says."""
+
+    size: int
+    larger: int
+    gain: Estimate
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Where the walk ended. `stopped`: by the rule; otherwise the grid ended first, and more rows may still pay."""
+
+    size: int
+    stopped: bool
+    steps: tuple[Step, ...]
+
+
+def stop_growing(runs: dict, families, worth: float = 0.02, resamples: int = 2000, seed: int = 0) -> Walk:
+    """Go through the sizes in order; stop at the first whose next step's gain has its upper 95% bound below `worth`.
+
+    runs, families: as for `curve`, at least two sizes, each about twice the one before. The gain is paired: a resample
+    draws the same families for both sizes. "measure more" does not stop the walk: not knowing is no reason to stop,
+    and the step says so. The step beyond the stop had to be run to know it. ValueError for fewer than 2 sizes.
+
+    >>> same = np.tile([1, 1, 1, 0], (2, 50))
+    >>> walk = stop_growing({100: same * 0, 200: same, 400: same}, np.arange(200)); walk.size, walk.stopped
+    (200, True)
+    """
+    sizes, means, resampled = _resample(runs, families, resamples, seed)
+    if len(sizes) < 2:
+        raise ValueError(f"one size, {sizes[0]}: a step needs two, add runs with about twice the rows")
+    steps = []
+    for i in range(len(sizes) - 1):
+        gain = Estimate(float(means[i + 1] - means[i]), *_middle(resampled[:, i + 1] - resampled[:, i]))
+        verdict = next_step(*gain, worth)
+        tail = {"stop": f"even the upper bound is below {worth:g}", "grow": f"a gain, of at least {worth:g}"}
+        why = tail.get(
+            verdict, f"the interval allows less and more than {worth:g}: more test rows or seeds would tell"
+        )
+        reason = f"{sizes[i]} -> {sizes[i + 1]} rows: {gain}, {verdict}: {why}"
+        steps.append(Step(sizes[i], sizes[i + 1], gain, verdict, reason))
+        if verdict == "stop":
+            return Walk(sizes[i], True, tuple(steps))
+    return Walk(sizes[-1], False, tuple(steps))
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """A learning curve in one of six labels, with the reason in a sentence."""
+
+    label: str
+    reason: str
+
+
+def diagnose(
+    sizes,
+    scores_by_size,
+    train_scores_by_size,
+    floor: float,
+    change: float = 0.05,
+    flat: float = 0.02,
+    fitted: float = 0.8,
+    enough: float = 0.75,
+    noise: float | None = None,
+) -> Diagnosis:
+    """Tell a flat curve from too few rows apart from a flat curve from poor rows.
+
+    sizes: at least 3 training sizes, in rising order; scores_by_size, train_scores_by_size: for each size one score,
+    or one a seed, on held-out rows and on the rows trained on; floor: the score without training (base or guessing).
+    change: a rise or fall over the grid that counts; flat: a last gain per doubling below this is none; fitted: a
+    train score at which the rows are learned; enough: share of the way from floor to 1; noise: 95% half-width of a
+    difference of two sizes, measured from the seeds where None. In this order:
+
+    1. falling: down over the grid by more than noise, or down twice in a row from the best size
+    2. noisy: ups and downs, or the noise, exceed `change` and the trend
+    3. rising: up by more than noise and `change`, and the last step still gains
+    4. flat: enough (held-out is high), poor rows (train is low, or falls as rows are added: labels that contradict each
+       other cannot be fitted), too few rows (train is fitted, held-out lags)
+
+    Wrong labels that are learned by heart look like too few rows: read 30 rows before collecting more. The thresholds
+    are rules of thumb (ours, after the bias-variance reading of Viering & Loog, arXiv 2103.10948). ValueError for
+    lengths that differ, sizes out of order, or scores or floor outside 0..1.
+
+    >>> diagnose([100, 200, 400], [0.10, 0.12, 0.13], [1.0, 1.0, 0.99], floor=0.1).label
+    'flat: too few rows'
+    >>> diagnose([100, 200, 400], [0.30, 0.31, 0.30], [0.9, 0.7, 0.5], floor=0.1).label
+    'flat: poor rows'
+    """
+    sizes = list(sizes)
+    if not len(sizes) == len(scores_by_size) == len(train_scores_by_size):
+        raise ValueError(
+            f"{len(sizes)} sizes, {len(scores_by_size)} scores, {len(train_scores_by_size)} train scores: "
+            "give one entry for each size"
+        )
+    if not 0 <= floor < 1:
+        raise ValueError(f"floor {floor} must lie in 0..1, below 1: the score without training")
+    seeds = [np.atleast_1d(np.asarray(s, dtype=float)) for s in scores_by_size]
+    held, train = np.array([s.mean() for s in seeds]), np.array([np.mean(t) for t in train_scores_by_size])
+    _points(sizes, held, least=3), _points(sizes, train, least=3)
+    if sizes != sorted(set(sizes)):
+        raise ValueError(f"sizes {sizes} must rise, each once: put several seeds of a size into one entry")
+    if noise is None and all(len(s) > 1 for s in seeds):
+        noise = 1.96 * math.sqrt(2 * np.mean([s.var(ddof=1) / len(s) for s in seeds]))
+    up, down = _monotone(held), _monotone(held, increasing=False)
+    trend = min((up, down), key=lambda fit: ((fit - held) ** 2).sum())
+    noise = max(noise or 0.0, 2 * float(np.sqrt(((trend - held) ** 2).mean())))
+    rise, peak = float(trend[-1] - trend[0]), int(held.argmax())
+    story = f"held-out {held[0]:.2f} -> {held[-1]:.2f}, train {train[0]:.2f} -> {train[-1]:.2f}, noise ±{noise:.2f}"
+    after = np.diff(held[peak:])
+    drop = float(held[peak] - held[-1])
+    slide = len(after) >= 2 and (after[-2:] < 0).all() and (after <= flat).all() and drop > 2 * change
+    if rise <= -max(change, noise) or slide:
+        return Diagnosis("falling", f"{story}: more rows make it worse, the added ones are poor or mismatched")
+    if noise > change and abs(rise) <= noise:
+        return Diagnosis("noisy", f"{story}: the differences are within noise, measure more rows or seeds")
+    last = float(trend[-1] - trend[-2]) / math.log2(sizes[-1] / sizes[-2])
+    if rise >= max(change, noise) and last >= flat:
+        return Diagnosis("rising", f"{story}: the last doubling gained {last:.2f}, grow")
+    if held[-1] >= floor + enough * (1 - floor):
+        return Diagnosis("flat: enough", f"{story}: high and flat, more rows would buy little")
+    if train[-1] < fitted or train[0] - train[-1] >= 2 * change:
+        return Diagnosis(
+            "flat: poor rows", f"{story}: the rows cannot be fitted, do their labels contradict each other?"
+        )
+    return Diagnosis(
+        "flat: too few rows", f"{story}: fitted but not carried over, more and more varied rows are needed"
+    )
