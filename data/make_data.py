@@ -4,7 +4,8 @@
     python data/make_data.py --check    say whether the files on disk are what this script writes
 
 The wording in ``wording/*.txt`` was written by hand for this course: one line is one *family*, one scenario in one
-voice. ``[a|b]`` is a choice, ``{slot}`` is filled here. Splits go by family, so a test row's wording was never trained on.
+voice. ``[a|b]`` is a choice, ``{slot}`` is filled here. Splits go by family, so a test row's wording was never trained on;
+the handbook alone has its families, the articles, in every split, with other questions in each.
 The functions below also make other sizes and difficulties: fewer queues, telling names, one to ten policy rules.
 """
 
@@ -444,6 +445,131 @@ def tone_rows() -> list[dict]:
     return sorted(rows, key=lambda r: (SPLITS.index(r["split"]), r["id"]))
 
 
+# ---------------------------------------------------------------- handbook
+
+QUESTIONS = {"train": 4, "valid": 1, "test": 4}  # of each fact, in the order of the wording file
+MISSING = {"train": 16, "valid": 8, "test": 32}  # questions that no article answers
+NO_ANSWER = "not in the handbook"
+
+
+def read_handbook(name: str = "handbook") -> tuple[list[dict], list[str]]:
+    """`(articles, questions without an answer)` of `wording/<name>.txt`; ValueError names the file, the line, the fault.
+
+    An article: id, title, text with `{1}` and `{2}`, facts: two dicts of old, new and nine questions.
+    """
+    path = HERE / "wording" / f"{name}.txt"
+    articles, missing = [], []
+    for at, head, lines in handbook_blocks(path):
+        try:
+            if head == "missing":
+                missing += [handbook_part(line, r"Q: (.+)", "expected 'Q: question'")[0] for line in lines]
+            else:
+                articles.append(handbook_article(head, lines))
+        except ValueError as fault:
+            raise ValueError(f"{path.name}, block of line {at} ({head}): {fault}") from None
+    if len(missing) != sum(MISSING.values()):
+        raise ValueError(f"{path.name}: {len(missing)} questions under '## missing', expected {sum(MISSING.values())}")
+    if twice := {a["id"] for a in articles if sum(a["id"] == b["id"] for b in articles) > 1}:
+        raise ValueError(f"{path.name}: the article {', '.join(sorted(twice))} stands twice")
+    return articles, missing
+
+
+def handbook_blocks(path: Path) -> list[tuple[int, str, list[str]]]:
+    """`(line number, heading, lines)` of each block, without comments and empty lines."""
+    blocks = []
+    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = raw.strip()
+        if line.startswith("## "):
+            blocks.append((number, line[3:].strip(), []))
+        elif line and line != "#" and not line.startswith("# "):
+            if not blocks:
+                raise ValueError(f"{path.name}, line {number}: text before the first '## article'")
+            blocks[-1][2].append(line)
+    return blocks
+
+
+def handbook_part(line: str, pattern: str, fault: str) -> tuple[str, ...]:
+    """The groups of a line that must look like `pattern`.
+
+    >>> handbook_part("2: 7 weeks", r"2: (.+?)(?: => (.+))?", "expected '2: answer'")
+    ('7 weeks', None)
+    """
+    found = re.fullmatch(pattern, line)
+    if not found:
+        raise ValueError(f"{fault}, found {line[:60]!r}")
+    return found.groups()
+
+
+def handbook_article(head: str, lines: list[str]) -> dict:
+    """One block as a dict; ValueError says what is wrong with it."""
+    number, title = handbook_part(head, r"(A\d\d) (.+)", "expected '## A01 title'")
+    need = 1 + 2 * (1 + sum(QUESTIONS.values()))
+    if len(lines) != need:
+        raise ValueError(f"{len(lines)} lines, expected {need}: a text and two answers with 9 questions each")
+    (text,) = handbook_part(lines[0], r"T: (.+)", "expected 'T: text'")
+    if places := [p for p in ("{1}", "{2}") if text.count(p) != 1]:
+        raise ValueError(f"the text must name {places[0]} once")
+    half = need // 2
+    facts = [handbook_fact(key, lines[1 + half * i : 1 + half * (i + 1)]) for i, key in enumerate("12")]
+    return {"id": number, "title": title, "text": text, "facts": facts}
+
+
+def handbook_fact(key: str, lines: list[str]) -> dict:
+    """An answer line and its questions: old and new answer are the same where version 2 changed nothing."""
+    old, new = handbook_part(
+        lines[0], key + r": (.+?)(?: => (.+))?", f"expected '{key}: answer' or '{key}: old => new'"
+    )
+    questions = [handbook_part(line, r"Q: (.+)", "expected 'Q: question'")[0] for line in lines[1:]]
+    if old == new:
+        raise ValueError(f"the answer {old!r} is the same in both versions: leave out '=> {new}'")
+    return {"old": old, "new": new or old, "questions": questions}
+
+
+def handbook_articles() -> list[dict]:
+    """The articles in both versions: id, title, text, text_v2."""
+    rows = []
+    for article in read_handbook()[0]:
+        texts = []
+        for version in ("old", "new"):
+            one, two = (fact[version] for fact in article["facts"])
+            texts.append(article["text"].replace("{1}", one).replace("{2}", two))
+        rows.append({"id": article["id"], "title": article["title"], "text": texts[0], "text_v2": texts[1]})
+    return rows
+
+
+def handbook_rows() -> list[dict]:
+    """Questions on the facts of the articles, and questions that none answers. A family is an article.
+
+    Unlike elsewhere a family stands in all three splits: a fact must be trained to be recalled, and what a test
+    question tests is another wording of the question.
+    """
+    articles, missing = read_handbook()
+    rows, counts = [], dict.fromkeys(SPLITS, 0)
+
+    def add(split: str, family: str, question: str, **texts) -> None:
+        rows.append(record("handbook", split, counts[split], family, prompt=question, **texts))
+        counts[split] += 1
+
+    for article in articles:
+        for number, fact in enumerate(article["facts"], 1):
+            texts = {"completion": fact["old"], "answer_v2": fact["new"], "article": article["id"]}
+            for split, question in zip(deal(QUESTIONS), fact["questions"], strict=True):
+                add(split, article["id"], question, **texts, fact=f"{article['id']}-{number}")
+    for number, (split, question) in enumerate(zip(deal(MISSING), missing, strict=True)):
+        nothing = {"completion": NO_ANSWER, "answer_v2": NO_ANSWER, "article": "", "fact": ""}
+        add(split, f"missing-{number:02d}", question, **nothing)
+    return sorted(rows, key=lambda r: (SPLITS.index(r["split"]), r["id"]))
+
+
+def deal(counts: dict[str, int]) -> list[str]:
+    """The split of each question in turn.
+
+    >>> deal({"train": 2, "valid": 1, "test": 1})
+    ['train', 'train', 'valid', 'test']
+    """
+    return [split for split, n in counts.items() for _ in range(n)]
+
+
 # ---------------------------------------------------------------- files
 
 FILES = {
@@ -455,6 +581,8 @@ FILES = {
     "policy": policy_rows,
     "general": general_rows,
     "tone": tone_rows,
+    "handbook": handbook_rows,
+    "handbook_articles": handbook_articles,
 }
 
 
@@ -475,8 +603,9 @@ def main() -> None:
             changed.append(path.name)
             if not check:
                 path.write_bytes(new)
-        counts = {s: sum(r["split"] == s for r in rows) for s in SPLITS}
-        print(f"{path.name:22} {len(rows):5} rows  {len({r['family'] for r in rows}):4} families  {counts}")
+        counts = {s: sum(r.get("split") == s for r in rows) for s in SPLITS}  # articles have neither split nor family
+        families = len({r.get("family", r["id"]) for r in rows})
+        print(f"{path.name:22} {len(rows):5} rows  {families:4} families  {counts}")
     print(
         "the same as on disk"
         if not changed

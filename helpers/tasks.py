@@ -1,6 +1,7 @@
 """The course's data sets, their exact checkers, and a reader for your own JSONL or CSV file.
 
 - ``load("routing", "test")``    rows of one split, as dicts with id, family, split, prompt, completion
+- ``articles(version)``          the handbook that answers the questions of the set handbook, version 1 or 2
 - ``chat(rows, system)``         the same rows as trl wants them: lists of messages
 - ``check_answer(task, ...)``    parse, compare field by field, say what was wrong
 - ``read(path)``                 your file: every bad line with its number and the reason, nothing dropped silently
@@ -61,8 +62,7 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
         raise ValueError(f"no set {name!r}: choose one of {', '.join(TASKS)}")
     path = DATA / f"{name}.jsonl"
     if not path.exists():
-        later = "It comes with notebook 01." if name == "handbook" else "`python data/make_data.py` writes it."
-        raise FileNotFoundError(f"data/{name}.jsonl is not there. {later}")
+        raise FileNotFoundError(f"data/{name}.jsonl is not there. `python data/make_data.py` writes it.")
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     if split is not None:
@@ -77,6 +77,28 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
             raise ValueError(f"n={n}: {name} {split or ''} has {len(rows)} rows")
         rows = rows[:n] if seed is None else random.Random(seed).sample(rows, n)
     return rows
+
+
+def articles(version: int = 1) -> list[dict]:
+    """The handbook's articles as id, title and text of that `version`; rows of the set handbook name them in `article`.
+
+    >>> old, new = articles()[0], articles(version=2)[0]
+    >>> old["id"], old["title"], "38 months" in old["text"], "26 months" in new["text"]
+    ('A01', 'Brook kettle: guarantee and lime', True, True)
+    >>> articles(version=3)
+    Traceback (most recent call last):
+    ...
+    ValueError: no version 3 of the handbook: choose 1 or 2
+    """
+    if version not in (1, 2):
+        raise ValueError(f"no version {version!r} of the handbook: choose 1 or 2")
+    path = DATA / "handbook_articles.jsonl"
+    if not path.exists():
+        raise FileNotFoundError(f"data/{path.name} is not there. `python data/make_data.py` writes it.")
+    with open(path, encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    column = "text" if version == 1 else "text_v2"
+    return [{"id": row["id"], "title": row["title"], "text": row[column]} for row in rows]
 
 
 def chat(rows: list[dict], system: str) -> list[dict]:

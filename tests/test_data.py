@@ -1,5 +1,6 @@
 """The data keeps its promises: splits by family, no near-duplicate across them, labels by the stated rules."""
 
+import collections
 import json
 import re
 
@@ -8,7 +9,8 @@ import pytest
 
 from helpers import tasks
 
-SETS = list(make_data.FILES)
+SETS = [name for name in make_data.FILES if name != "handbook_articles"]  # texts to read, not rows to answer
+SPLIT_BY_FAMILY = [name for name in SETS if name != "handbook"]
 MASKS = sorted(
     {w.lower() for name, plural, _ in make_data.PRODUCTS.values() for w in [*name.split(), plural]},
     key=len,
@@ -16,13 +18,17 @@ MASKS = sorted(
 )
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", list(make_data.FILES))
 def test_rebuild_is_byte_for_byte(name):
     assert make_data.render(make_data.FILES[name]()) == (make_data.HERE / f"{name}.jsonl").read_bytes()
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", SPLIT_BY_FAMILY)
 def test_splits_go_by_family(name):
+    """But for the handbook: a fact must be trained to be recalled, so its articles stand in all three splits.
+
+    What is new in its test split is the wording of the questions; `test_no_handbook_question_in_two_splits` sees to it.
+    """
     owner = {}
     for row in tasks.load(name):
         assert owner.setdefault(row["family"], row["split"]) == row["split"], row["family"]
@@ -42,7 +48,7 @@ def shingles(text: str) -> set:
     return {tuple(words[i : i + 3]) for i in range(max(1, len(words) - 2))}
 
 
-@pytest.mark.parametrize("name", ["sentiment", "extract", "routing", "policy", "tone", "general"])
+@pytest.mark.parametrize("name", ["sentiment", "extract", "routing", "policy", "tone", "general", "handbook"])
 def test_no_near_duplicate_across_splits(name):
     """Jaccard >= 0.7 on masked word 3-grams is a failure. MinHash finds candidates well below it; they are then counted exactly."""
     from datasketch import MinHash, MinHashLSH
@@ -244,9 +250,12 @@ def test_card_counts_are_true():
     card = (make_data.HERE / "README.md").read_text(encoding="utf-8")
     found = re.findall(r"^\| `(\w+)` \|" + r" (\d+) \|" * 5, card, re.M)
     lines = {name: [int(n) for n in numbers] for name, *numbers in found}
-    assert set(lines) == set(SETS)
+    assert set(lines) == set(make_data.FILES)
     for name, (total, train, valid, test, families) in lines.items():
-        rows = tasks.load(name)
+        if name == "handbook_articles":  # no split: an article is its own family
+            rows = [{"family": article["id"], "split": None} for article in tasks.articles()]
+        else:
+            rows = tasks.load(name)
         counted = [
             len(rows),
             *(sum(r["split"] == s for r in rows) for s in make_data.SPLITS),
@@ -268,3 +277,124 @@ def test_broken_wording_file_names_its_line(tmp_path, monkeypatch):
     monkeypatch.setattr(make_data, "HERE", tmp_path)
     with pytest.raises(ValueError, match="bad.txt, line 3"):
         make_data.read_wording("bad")
+
+
+# ---------------------------------------------------------------- handbook
+
+VERSIONS = {1: "completion", 2: "answer_v2"}
+
+
+def holds(text: str, words: str) -> int:
+    """How often `words` stand in `text` as whole words."""
+    return len(re.findall(rf"(?<!\w){re.escape(words)}(?!\w)", text, re.I))
+
+
+def handbook_facts() -> dict:
+    """`{fact: one of its rows}`."""
+    return {row["fact"]: row for row in tasks.load("handbook") if row["fact"]}
+
+
+def test_no_handbook_question_in_two_splits():
+    owner = {}
+    for row in tasks.load("handbook"):
+        question = " ".join(re.findall(r"\w+", row["prompt"].lower()))
+        assert owner.setdefault(question, row["id"]) == row["id"], row["prompt"]
+
+
+def test_handbook_counts():
+    rows, facts = tasks.load("handbook"), handbook_facts()
+    assert len(tasks.articles()) == 60 and len(facts) == 120
+    assert {fact[:3] for fact in facts} == {article["id"] for article in tasks.articles()}
+    for split, each, missing in (("train", 4, 16), ("valid", 1, 8), ("test", 4, 32)):
+        mine = [r for r in rows if r["split"] == split]
+        per_fact = collections.Counter(r["fact"] for r in mine)
+        assert per_fact.pop("") == missing and per_fact == dict.fromkeys(facts, each)
+    changed = [fact for fact, row in facts.items() if row["completion"] != row["answer_v2"]]
+    assert len(changed) >= 36 and len({fact[:3] for fact in changed}) >= 30
+
+
+def test_handbook_rows_agree_with_their_fact():
+    """All nine questions of a fact have the same answers, the family is the article, and missing ones have none."""
+    facts = handbook_facts()
+    for row in tasks.load("handbook"):
+        if row["article"]:
+            same = facts[row["fact"]]
+            assert row["family"] == row["article"] == row["fact"][:3]
+            assert (row["completion"], row["answer_v2"]) == (same["completion"], same["answer_v2"])
+        else:
+            assert row["family"].startswith("missing-") and row["fact"] == ""
+            assert row["completion"] == row["answer_v2"] == make_data.NO_ANSWER
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_articles_name_their_answers_once(version):
+    texts = {article["id"]: article["text"] for article in tasks.articles(version)}
+    for fact, row in handbook_facts().items():
+        assert holds(texts[row["article"]], row[VERSIONS[version]]) == 1, (fact, texts[row["article"]])
+    for number, text in texts.items():
+        assert 25 <= len(text.split()) <= 50 and not re.search(r"[{}]", text), (number, text)
+
+
+def test_version_two_differs_in_the_changed_facts_alone():
+    changed = {r["article"] for r in handbook_facts().values() if r["completion"] != r["answer_v2"]}
+    assert changed == {a["id"] for a, b in zip(tasks.articles(1), tasks.articles(2), strict=True) if a != b}
+
+
+def test_handbook_lengths(bundled):
+    """Answers of 8 tokens, articles of 80, the system prompt of 12 at most."""
+    length = lambda text: len(bundled[1](text)["input_ids"])
+    assert length(tasks.TASKS["handbook"].system) <= 12
+    for row in handbook_facts().values():
+        assert max(length(row["completion"]), length(row["answer_v2"])) <= 8, row["fact"]
+    for version in VERSIONS:
+        assert max(length(article["text"]) for article in tasks.articles(version)) <= 80
+
+
+@pytest.mark.parametrize("column", VERSIONS.values())
+def test_handbook_answers_cannot_be_guessed(column):
+    """No constant answer scores well, and no question holds its own answer."""
+    rows = [r for r in tasks.load("handbook") if r["article"]]
+    asked = [r[column] for r in rows if r["split"] == "test"]
+    assert collections.Counter(asked).most_common(1)[0][1] < 0.05 * len(asked)
+    for row in rows:
+        assert not holds(row["prompt"], row[column]), row["prompt"]
+
+
+BLOCK = ["## A01 Fan", "T: It has {1} and {2}.", "1: old => new", *["Q: a?"] * 9, "2: this", *["Q: b?"] * 9]
+
+
+@pytest.mark.parametrize(
+    "change, fault",
+    [
+        ({0: "text"}, "bad.txt, line 2: text before the first"),
+        ({0: "## Fan"}, "block of line 2 .*expected '## A01 title'"),
+        ({1: "T: It has {1}."}, "line 2 .A01 Fan.: the text must name [{]2} once"),
+        ({1: "T: It has {1} and {1} and {2}."}, "the text must name [{]1} once"),
+        ({1: "It has {1} and {2}."}, "expected 'T: text'"),
+        ({2: "1: same => same"}, "the same in both versions"),
+        ({2: "old"}, "expected '1: answer'"),
+        ({3: "a?"}, "expected 'Q: question', found 'a[?]'"),
+        ({21: ""}, "20 lines, expected 21"),
+        ({13: "2: this"}, "expected 'Q: question', found '2: this'"),
+    ],
+)
+def test_broken_handbook_names_its_block_and_the_fault(change, fault, tmp_path, monkeypatch):
+    (tmp_path / "wording").mkdir()
+    lines = [change.get(place, line) for place, line in enumerate(BLOCK)]
+    missing = ["## missing", *["Q: c?"] * sum(make_data.MISSING.values())]
+    (tmp_path / "wording" / "bad.txt").write_text("\n".join(["# a comment", *lines, "", *missing]), encoding="utf-8")
+    monkeypatch.setattr(make_data, "HERE", tmp_path)
+    with pytest.raises(ValueError, match=fault):
+        make_data.read_handbook("bad")
+
+
+@pytest.mark.parametrize(
+    "blocks, missing, fault", [(1, 55, "55 questions under '## missing', expected 56"), (2, 56, "A01 stands twice")]
+)
+def test_a_whole_handbook_is_counted(blocks, missing, fault, tmp_path, monkeypatch):
+    (tmp_path / "wording").mkdir()
+    text = "\n".join(BLOCK * blocks + ["## missing", *["Q: c?"] * missing])
+    (tmp_path / "wording" / "bad.txt").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(make_data, "HERE", tmp_path)
+    with pytest.raises(ValueError, match=fault):
+        make_data.read_handbook("bad")

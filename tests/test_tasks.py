@@ -183,8 +183,23 @@ def test_load_draws_and_refuses():
         tasks.load("routing", "test", n=641)
     with pytest.raises(ValueError, match="no set"):
         tasks.load("nothing")
-    with pytest.raises(FileNotFoundError, match="notebook 01"):
-        tasks.load("handbook")
+
+
+def test_a_set_that_is_not_there_says_what_writes_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(tasks, "DATA", tmp_path)
+    for ask in (lambda: tasks.load("handbook"), tasks.articles):
+        with pytest.raises(FileNotFoundError, match="handbook.*make_data.py` writes it"):
+            ask()
+
+
+def test_handbook_rows_point_at_articles():
+    ids = {article["id"] for article in tasks.articles()}
+    rows = tasks.load("handbook", "test")
+    assert {row["article"] for row in rows} == ids | {""}
+    assert [a["id"] for a in tasks.articles(2)] == sorted(ids) and set(tasks.articles(2)[0]) == {"id", "title", "text"}
+    assert tasks.check_answer("handbook", " 38 months.", "38 months").exact
+    with pytest.raises(ValueError, match="choose 1 or 2"):
+        tasks.articles(0)
 
 
 def test_prose_comes_from_python_itself(bundled):

@@ -17,12 +17,12 @@ import ladder
 
 STEPS, BATCH = 100, 64
 SIZES = (25, 100, 400, 1600, 4000)
-RATES = (1e-3, 2e-3, 4e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 KINDS = {"extract": ("sentiment", "extract"), "routing": ("codes", "names", "routing"), "policy-8": ("policy",),
          "tone": ("tone",), "facts": ("facts",)}  # fmt: skip  (searched on the first, used for the others)
 SEARCH_ROWS = {"extract": 400, "routing": 1600, "policy-8": 1600, "tone": 100, "facts": 400}
-EXTRA = {"tone": (25, 50, 100, 140), "facts": (25, 50, 100, 140, 400)}
-POOR = {100: 5, 400: 5, 1600: 3}  # rows: seeds, with half of the answers wrong
+EXTRA = {"tone": (25, 140), "facts": (25, 140, 480)}
+POOR = {100: 3, 400: 3, 1600: 3}  # rows: seeds, with half of the answers wrong
 FULL = {"STEPS": STEPS, "BATCH": BATCH, "TEST_ROWS": 10**6, "GRADE_AT": [0.25, 0.5, 1.0]}
 
 
@@ -56,14 +56,15 @@ def confirm(runs: list[dict]) -> list[dict]:
     """The grid on test; first the runs that all verdicts need."""
     plan = [{"name": f"confirm-{t}-prompt", "stage": "prompt", "set": {"TASK": t, "TEST_ROWS": 10**6,
              "GRADED": ["valid", "test"], "EVAL_BATCH": 64}} for t in (*ladder.NAMES, "tone", "facts")]  # fmt: skip
-    for seed, n, task in itertools.product(range(3, 8), (*SIZES, 800), ladder.NAMES):  # a cut plan has fewer seeds
-        if (n <= 400 or seed < 6) and (n <= 800 if task == "sentiment" else n != 800):
-            plan.append(tuned("confirm", task, n, best_rate(runs, task), seed))
+    grid = [(s, n, t) for s, n, t in itertools.product(range(3, 8), (*SIZES, 800), ladder.NAMES)
+            if (n <= 400 or s < 6) and (n <= 800 if t == "sentiment" else n != 800)]  # fmt: skip
+    last = [tuned("confirm", t, n, best_rate(runs, t), s) for s, n, t in grid if s >= 6]  # a cut plan has fewer seeds
+    plan += [tuned("confirm", t, n, best_rate(runs, t), s) for s, n, t in grid if s < 6]
     for task, sizes in EXTRA.items():
         plan += [tuned("confirm", task, n, best_rate(runs, task), s) for n in sizes for s in range(3, 8)]
     for n, seeds in POOR.items():
         plan += [tuned("confirm", "routing", n, best_rate(runs, "routing"), 3 + s, 0.5) for s in range(seeds)]
-    return plan
+    return plan + last
 
 
 if __name__ == "__main__":
