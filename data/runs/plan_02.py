@@ -17,7 +17,8 @@ import ladder
 
 STEPS, BATCH = 100, 64
 SIZES = (25, 100, 400, 1600, 4000)
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = {"extract": (1e-3, 2e-3, 4e-3, 8e-3), "routing": (1e-3, 2e-3, 4e-3, 8e-3),
+         "policy-8": (1e-3, 2e-3, 4e-3, 8e-3), "tone": (2e-3, 4e-3), "facts": (2e-3, 4e-3, 8e-3)}  # fmt: skip
 KINDS = {"extract": ("sentiment", "extract"), "routing": ("codes", "names", "routing"), "policy-8": ("policy",),
          "tone": ("tone",), "facts": ("facts",)}  # fmt: skip  (searched on the first, used for the others)
 SEARCH_ROWS = {"extract": 400, "routing": 1600, "policy-8": 1600, "tone": 100, "facts": 400}
@@ -36,20 +37,20 @@ def tuned(kind: str, task: str, rows: int, rate: float, seed: int, poor: float =
 
 def search() -> list[dict]:
     """Every rate on valid."""
-    return [tuned("search", t, SEARCH_ROWS[t], lr, s) for t, lr, s in itertools.product(KINDS, RATES, range(3))]
+    return [tuned("search", t, SEARCH_ROWS[t], lr, s) for t in KINDS for lr, s in itertools.product(RATES[t], range(3))]
 
 
 def best_rate(runs: list[dict], task: str) -> float:
     """The rate of the task's kind with the highest mean on valid."""
     kind = next(k for k, members in KINDS.items() if task.startswith(members))
     means = {}
-    for rate in RATES:
+    for rate in RATES[kind]:
         mine = [r["result"]["grades"][str(STEPS)]["valid"] for r in runs
                 if r["name"].startswith(f"search-{kind}-n{SEARCH_ROWS[kind]}-lr{rate:g}-")]  # fmt: skip
         if len(mine) != 3:
             raise SystemExit(f"{len(mine)} search runs for {kind}, rate {rate:g}: 3 are needed")
         means[rate] = sum(mine) / 3
-    return max(RATES, key=lambda rate: (means[rate], -rate))
+    return max(means, key=lambda rate: (means[rate], -rate))
 
 
 def confirm(runs: list[dict]) -> list[dict]:
