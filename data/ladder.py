@@ -32,7 +32,7 @@ HELP = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=len(NAMES))
 def twelve(name: str) -> dict:
     """One of the twelve: `{"rows": [...], "system": ..., "rules": ...}`; rules are what a good prompt would say.
 

@@ -130,8 +130,12 @@ def main() -> None:
     parser.add_argument("--plan", type=Path)
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "runs")
     parser.add_argument("--jobs", type=int, default=1, help="runs side by side on one card")
-    parser.add_argument("--share", default="1/1", help="2/3: the second of three machines or cards takes every third run")
-    parser.add_argument("--reuse", type=int, default=1, help="runs a process; above 1 its peak of memory means nothing")
+    parser.add_argument(
+        "--share", default="1/1", help="2/3: the second of three machines or cards takes every third run"
+    )
+    parser.add_argument(
+        "--reuse", type=int, default=1, help="runs a process; above 1 its peak of memory means nothing"
+    )
     parser.add_argument("--merge", type=Path, help="folder of finished runs to merge into data/runs/<number>.jsonl")
     args = parser.parse_args()
     if args.merge:

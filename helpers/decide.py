@@ -24,6 +24,7 @@ MANY_QUERIES = 10_000  # a day: the length of the prompt shows on the bill
 
 
 def ask(question: str, default):
+    """A field of `Case` with its default and the question that the form shows."""
     return field(default=default, metadata={"ask": question})
 
 

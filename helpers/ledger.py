@@ -87,19 +87,40 @@ CLAIMS = {
             "grow the data step by step, stop where validation flattens",
             "逐步增加数据量",
             "02",
-            "the walk 25, 100, 400, 1600, 4000 stops where the next step's paired gain has its upper 95% bound below 2 points, on one half of "
+            "the walk 25, 100, 400, 1600, 4000 stops where the score is above 10% and the next step's paired gain has its upper 95% bound below 2 points, on one half of "
             "the held-out families; on the other half its score is within 3 points of the largest size's (mean) in at least 10 of 12 "
             "tasks, and routing with half of the answers wrong gets the label 'poor rows' or 'falling': holds; one of the two: 'holds if'",
         ),
-        Claim("Q2f", "K-Means and k-center selection: as good with fewer rows", "KCentergreedy选择核心样本", "03"),
-        Claim("Q2g", "random or stratified sampling serves a large redundant set", "随机采样或分层采样", "03"),
-        Claim("Q2h", "length, reward score, perplexity pick better rows", "使用数据质量指标筛选", "03"),
+        Claim(
+            "Q2f",
+            "K-Means and k-center selection: as good with fewer rows",
+            "KCentergreedy选择核心样本",
+            "03",
+            "routing, test, 200 of 4,000 rows (even) and of 1,200 (skewed), 100 steps of 64: EM(paper's core-set) − EM(random); holds if the lower "
+            "95% bound is > 0 on one pool and the mean ≥ −3 points on the other; 'does not hold' if both upper bounds are < +3; seeds 3–7",
+        ),
+        Claim(
+            "Q2g",
+            "random or stratified sampling serves a large redundant set",
+            "随机采样或分层采样",
+            "03",
+            "the same race: no selector (nearest, k-center, paper's, with either embedding) is ahead of random on the even pool, and of stratified on the "
+            "skewed one, with its lower 95% bound > 0: holds; on one pool: 'holds if'; seeds 3–7",
+        ),
+        Claim(
+            "Q2h",
+            "length, reward score, perplexity pick better rows",
+            "使用数据质量指标筛选",
+            "03",
+            "tone, 480 sound and 240 planted bad rows, keep 480: precision − share of sound rows; an indicator helps if the lower 95% bound (t, 5 "
+            "seeds) is ≥ 5 points; holds if all four help, 'holds if' some, 'does not hold' if none; seeds 3–7",
+        ),
         Claim(
             "Q2i",
             "a thousand curated rows teach style and reveal, but do not add, knowledge",
             "揭示在预训练中已经获得的知识",
             "02",
-            "at 140 rows: replies that keep the desk's form, lower 95% bound ≥ 80% (40 tickets), and handbook facts among the rows recalled in "
+            "at 480 rows each: replies that keep the desk's form, lower 95% bound ≥ 80% (223 tickets), and handbook facts among the rows recalled in "
             "new wording, upper bound < 20%: holds; form kept but recall higher: 'holds if' (form alone); form not kept: 'does not hold'; seeds 3–7",
         ),
         Claim(
@@ -110,8 +131,23 @@ CLAIMS = {
         ),
         Claim("Q4a", "it will not learn when data and goal do not match", "数据集和结果是否真的匹配", "07"),
         Claim("Q4b", "... when the instructions are unlikely under the model", "指令是否是模型友好的", "07"),
-        Claim("Q4c", "... when the data is unbalanced", "数据平衡也还是很重要的", "03"),
-        Claim("Q4d", "same cases, same count, a better teacher: fewer rows to target", "数据集必须是一个好老师", "03"),
+        Claim(
+            "Q4c",
+            "... when the data is unbalanced",
+            "数据平衡也还是很重要的",
+            "03",
+            "routing, balanced test rows, 1,200 training rows: EM(even queues) − EM(500, 300, 144 ... 16 rows a queue); holds if the lower 95% "
+            "bound is > 5 points; 'does not hold' if the upper is < 5; seeds 3–5",
+        ),
+        Claim(
+            "Q4d",
+            "same cases, same count, a better teacher: fewer rows to target",
+            "数据集必须是一个好老师",
+            "03",
+            "routing tickets, rows to 50% whole records (answers read leniently), raw desk logs against one format with a short reason first in the "
+            "model's own words, each at its own rate: holds if twice the reason's upper 95% bound is ≤ the logs' lower bound; 'does not hold' if "
+            "the reason is behind at 100 and 400 rows; seeds 3–7 (3–5 at 1,600)",
+        ),
         Claim("Q5a", "the more SFT, the more is forgotten", "微调的越多，遗忘的越多", "08"),
         Claim("Q5b", "at rank 8–16 little is lost", "影响还是有限的", "08"),
         Claim("Q5c", "mixing in data of the ability to be kept keeps it", "混合一些你想保留的原子能力的数据", "08"),

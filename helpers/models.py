@@ -374,7 +374,10 @@ class quiet:
 
 
 if __name__ == "__main__":  # `make setup`: fetch, verify, convert; say what was found
+    from helpers import embed
+
     print(f"model      {bundled()}")
+    print(f"encoder    {embed.minilm()}")
     error = four_bit_error()
     print(
         f"4-bit      {'works, relative error ' + format(error, '.3f') if error < 0.2 else 'does not work here: 16 bits are used'}"

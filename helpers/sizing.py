@@ -5,7 +5,7 @@
 - ``detectable()``      the smallest difference that n test rows can tell; ``rows_to_tell()`` the other way round
 - ``fit_power_law()``   score against training rows as a `PowerLaw`: ceiling − scale · n^(−exponent)
 - ``curve()``           the same with intervals: a `Curve` that predicts, and says what twice the rows would buy
-- ``rows_to_target()``  training rows at which a target is first reached
+- ``rows_to_target()``  training rows at which a target is first reached; ``rows_needed()`` with its interval
 - ``next_step()``       grow, stop or measure more; ``stop_growing()`` walks over a grid of sizes with it
 - ``diagnose()``        rising, flat (enough, too few rows, poor rows), falling or noisy, and why
 """
@@ -377,6 +377,21 @@ def rows_to_target(sizes, scores, target: float) -> float:
     return round(float(np.exp(np.interp(share, [0, 1], np.log(sizes[i - 1 : i + 1])))), 6)
 
 
+def rows_needed(runs: dict, families, target: float, resamples: int = 500, seed: int = 0) -> Estimate:
+    """`rows_to_target` of measured runs with its 95% interval; runs, families: as for `curve`, at least 2 sizes.
+
+    Each resample draws families and seeds. A bound of inf: not reached within the measured sizes.
+
+    >>> low, high = np.tile([0, 1, 0, 0], (3, 50)), np.tile([1, 1, 1, 0], (3, 50))
+    >>> rows_needed({100: low, 400: high}, np.arange(200), 0.5).mean
+    200.0
+    """
+    sizes, means, resampled = _resample(runs, families, resamples, seed)
+    found = np.array([rows_to_target(sizes, scores, target) for scores in resampled])
+    low, high = np.sort(found)[[int(0.025 * resamples), math.ceil(0.975 * resamples) - 1]]
+    return Estimate(rows_to_target(sizes, means, target), float(low), float(high))
+
+
 def _monotone(scores, weights=None, increasing: bool = True) -> np.ndarray:
     from sklearn.isotonic import IsotonicRegression
 
@@ -426,8 +441,13 @@ class Walk:
     steps: tuple[Step, ...]
 
 
-def stop_growing(runs: dict, families, worth: float = 0.02, resamples: int = 2000, seed: int = 0) -> Walk:
+def stop_growing(
+    runs: dict, families, worth: float = 0.02, floor: float = 0.0, resamples: int = 2000, seed: int = 0
+) -> Walk:
     """Go through the sizes in order; stop at the first whose next step's gain has its upper 95% bound below `worth`.
+
+    floor: the score without training. A curve that still lies within 10 points of it is flat because nothing has been
+    learned yet, not because there is nothing more to learn: such a step does not stop the walk.
 
     runs, families: as for `curve`, at least two sizes, each about twice the one before. The gain is paired: a resample
     draws the same families for both sizes. "measure more" does not stop the walk: not knowing is no reason to stop,
@@ -444,7 +464,10 @@ def stop_growing(runs: dict, families, worth: float = 0.02, resamples: int = 200
     for i in range(len(sizes) - 1):
         gain = Estimate(float(means[i + 1] - means[i]), *_middle(resampled[:, i + 1] - resampled[:, i]))
         verdict = next_step(*gain, worth)
-        tail = {"stop": f"even the upper bound is below {worth:g}", "grow": f"a gain, of at least {worth:g}"}
+        if verdict == "stop" and means[i + 1] < floor + 0.10:
+            verdict = "grow"  # flat at the floor
+        risen = "a gain" if gain.mean >= worth else "still at the floor"
+        tail = {"stop": f"even the upper bound is below {worth:g}", "grow": f"{risen}, more rows are needed"}
         why = tail.get(
             verdict, f"the interval allows less and more than {worth:g}: more test rows or seeds would tell"
         )

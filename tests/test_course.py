@@ -1,5 +1,6 @@
 """The ledger, the recorder, the runner and the figures."""
 
+import dataclasses
 import json
 import re
 
@@ -16,13 +17,14 @@ from helpers import budget, course, ledger, plots, runs
 from helpers.evaluate import Interval
 
 
-def test_ledger_round_trip(tmp_path):
+def test_ledger_round_trip(tmp_path, monkeypatch):
     ledger.record("Q1a", "+0.1", "135M", "holds", store=tmp_path)
     assert ledger.entries(tmp_path)["Q1a"].verdict == "holds"
     table = ledger.table(tmp_path)
     assert table.count("\n") == len(ledger.CLAIMS) + 1 and "**holds**" in table and "简单任务rank=16" in table
+    monkeypatch.setitem(ledger.CLAIMS, "Q1b", dataclasses.replace(ledger.CLAIMS["Q1b"], decided_by=""))
     with pytest.raises(ValueError, match="no rule yet"):
-        ledger.record("Q2a", "x", "y", "holds", store=tmp_path)
+        ledger.record("Q1b", "x", "y", "holds", store=tmp_path)
 
 
 def test_ledger_into_readme_keeps_what_this_machine_did_not_measure(tmp_path, monkeypatch):

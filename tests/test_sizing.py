@@ -303,3 +303,13 @@ def test_estimate_unpacks_and_the_module_stands_alone():
     tree = ast.parse(Path(sizing.__file__).read_text(encoding="utf-8"))
     named = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in tree.body if hasattr(n, "names")}
     assert named == {"__future__", "math", "dataclasses", "statistics", "numpy"}
+
+
+def test_a_walk_does_not_stop_at_the_floor():
+    rng = np.random.default_rng(0)
+    flat_low = {n: rng.random((3, 400)) < 0.02 for n in (25, 100, 400)}
+    walk = sizing.stop_growing(flat_low | {1600: rng.random((3, 400)) < 0.7}, np.arange(400))
+    assert walk.size == 1600 and "floor" in walk.steps[0].reason
+    high = {n: rng.random((3, 2000)) < 0.8 for n in (25, 100)}
+    assert sizing.stop_growing(high, np.arange(2000), worth=0.05).stopped
+    assert not sizing.stop_growing(high, np.arange(2000), worth=0.05, floor=0.75).stopped

@@ -2,6 +2,7 @@
 
     python data/runs/plan_01.py search               > build/01_search.json
     python data/runs/plan_01.py confirm build/runs   > build/01_confirm.json     after the search has run
+    python data/runs/plan_01.py live                 > build/01_live.json        minutes on a CPU
 
 Search: valid rows; every prompt, every form of retrieval, three learning rates with seeds 0-2. The best of each (highest
 mean; a tie goes to the first named) is confirmed once on the test rows; trained ones with seeds 3-7.
@@ -15,8 +16,15 @@ from pathlib import Path
 STEPS, BATCH = 100, 32
 RATES = (1e-3, 2e-3, 4e-3)
 PROMPT_TASKS = ("sentiment", "extract", "routing", "policy-8")
-PROMPTS = [(0, False, True), (8, False, False), (8, False, True), (4, True, True), (8, True, False), (8, True, True),
-           (16, True, False)]  # fmt: skip  (worked examples, the nearest ones, rules)
+PROMPTS = [
+    (0, False, True),
+    (8, False, False),
+    (8, False, True),
+    (4, True, True),
+    (8, True, False),
+    (8, True, True),
+    (16, True, False),
+]  # fmt: skip  (worked examples, the nearest ones, rules)
 READINGS = list(itertools.product((1, 3), (0, 4, 8)))  # articles, worked examples
 
 
@@ -47,6 +55,12 @@ def search() -> list[dict]:
     return plan + [prompted("search", t, *p) for t, p in itertools.product(PROMPT_TASKS, PROMPTS)]
 
 
+def live() -> list[dict]:
+    """The notebook's own run, ten facts by heart, seeds 3-5."""
+    own = {"LEARN": "facts", "STEPS": 30, "BATCH": 8, "FACTS": 10, "SPLIT": "test"}
+    return [{"name": f"live-facts-s{s}", "stage": "tuned", "set": own | {"SEED": s}} for s in range(3, 6)]
+
+
 def share(run: dict, method: str) -> float:
     """Share of right answers of one finished run."""
     text = run["result"]["methods"][method]["exact"]
@@ -75,8 +89,8 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["search"]:
-        plan = search()
+    if sys.argv[1:2] in (["search"], ["live"]):
+        plan = search() if sys.argv[1] == "search" else live()
     elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
         plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
     else:

@@ -2,6 +2,7 @@
 
     python data/runs/plan_02.py search               > build/02_search.json
     python data/runs/plan_02.py confirm build/runs   > build/02_confirm.json     after the search has run
+    python data/runs/plan_02.py live                 > build/02_live.json        minutes on a CPU
 
 Search: valid rows, seeds 0-2, one rate for all tasks and sizes of a kind (`KINDS`): the highest mean exact match; a tie goes
 to the lower rate. Confirm: test rows, once, seeds 3-7 up to 400 rows and 3-5 above. Every run of a task takes the same number of steps.
@@ -19,10 +20,15 @@ STEPS, BATCH = 100, 64
 SIZES = (25, 100, 400, 1600, 4000)
 RATES = {"extract": (1e-3, 2e-3, 4e-3, 8e-3), "routing": (1e-3, 2e-3, 4e-3, 8e-3),
          "policy-8": (1e-3, 2e-3, 4e-3, 8e-3), "tone": (2e-3, 4e-3), "facts": (2e-3, 4e-3, 8e-3)}  # fmt: skip
-KINDS = {"extract": ("sentiment", "extract"), "routing": ("codes", "names", "routing"), "policy-8": ("policy",),
-         "tone": ("tone",), "facts": ("facts",)}  # fmt: skip  (searched on the first, used for the others)
+KINDS = {
+    "extract": ("sentiment", "extract"),
+    "routing": ("codes", "names", "routing"),
+    "policy-8": ("policy",),
+    "tone": ("tone",),
+    "facts": ("facts",),
+}  # fmt: skip  (searched on the first, used for the others)
 SEARCH_ROWS = {"extract": 400, "routing": 1600, "policy-8": 1600, "tone": 100, "facts": 400}
-EXTRA = {"tone": (25, 140), "facts": (25, 140, 480)}
+EXTRA = {"tone": (25, 140, 480), "facts": (25, 140, 480)}
 POOR = {100: 3, 400: 3, 1600: 3}  # rows: seeds, with half of the answers wrong
 FULL = {"STEPS": STEPS, "BATCH": BATCH, "TEST_ROWS": 10**6, "GRADE_AT": [0.25, 0.5, 1.0]}
 
@@ -37,7 +43,16 @@ def tuned(kind: str, task: str, rows: int, rate: float, seed: int, poor: float =
 
 def search() -> list[dict]:
     """Every rate on valid."""
-    return [tuned("search", t, SEARCH_ROWS[t], lr, s) for t in KINDS for lr, s in itertools.product(RATES[t], range(3))]
+    return [
+        tuned("search", t, SEARCH_ROWS[t], lr, s) for t in KINDS for lr, s in itertools.product(RATES[t], range(3))
+    ]
+
+
+def live() -> list[dict]:
+    """The notebook's own three runs at their live size, seeds 3-5: may run on a CPU (`live` instead of `search`)."""
+    small = {"TASK": "extract", "STEPS": 20, "BATCH": 8, "TEST_ROWS": 10**6, "GRADED": ["test"], "GRADE_AT": [1.0]}
+    return [{"name": f"live-extract-n{n}-s{s}", "stage": "tuned", "set": small | {"ROWS": n, "SEED": s, "LEARNING_RATE": 2e-3}}
+            for s, n in itertools.product(range(3, 6), (16, 48, 160))]  # fmt: skip
 
 
 def best_rate(runs: list[dict], task: str) -> float:
@@ -56,7 +71,7 @@ def best_rate(runs: list[dict], task: str) -> float:
 def confirm(runs: list[dict]) -> list[dict]:
     """The grid on test; first the runs that all verdicts need."""
     plan = [{"name": f"confirm-{t}-prompt", "stage": "prompt", "set": {"TASK": t, "TEST_ROWS": 10**6,
-             "GRADED": ["valid", "test"], "EVAL_BATCH": 64}} for t in (*ladder.NAMES, "tone", "facts")]  # fmt: skip
+             "GRADED": ["valid", "test"], "EVAL_BATCH": 64, "PROMPT_ROWS": 10**6}} for t in (*ladder.NAMES, "tone", "facts")]  # fmt: skip
     grid = [(s, n, t) for s, n, t in itertools.product(range(3, 8), (*SIZES, 800), ladder.NAMES)
             if (n <= 400 or s < 6) and (n <= 800 if t == "sentiment" else n != 800)]  # fmt: skip
     last = [tuned("confirm", t, n, best_rate(runs, t), s) for s, n, t in grid if s >= 6]  # a cut plan has fewer seeds
@@ -69,8 +84,8 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["search"]:
-        plan = search()
+    if sys.argv[1:2] in (["search"], ["live"]):
+        plan = search() if sys.argv[1] == "search" else live()
     elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
         plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
     else:

@@ -1,0 +1,75 @@
+"""The twelve tasks and the four teachers: same tickets, right answers, splits by family, short prompts."""
+
+import json
+
+import ladder
+import make_data
+import pytest
+import teachers
+
+from helpers import models, tasks
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(models.locate("").path)
+
+
+@pytest.mark.parametrize("name", ladder.NAMES)
+def test_a_task_is_sound(name, tokenizer):
+    task = ladder.twelve(name)
+    assert len(tokenizer(task["system"])["input_ids"]) <= 12
+    assert max(len(tokenizer(r["completion"])["input_ids"]) for r in task["rows"][::17]) <= 20
+    owner = {}
+    for r in task["rows"]:
+        assert owner.setdefault(r["family"], r["split"]) == r["split"] and r["prompt"].strip() and r["completion"]
+    answers = {r["completion"] for r in task["rows"]}
+    kind, _, knob = name.partition("-")
+    if kind == "codes":
+        assert len(answers) == int(knob) and all(a in task["rules"] for a in answers)
+
+
+def test_pairs_share_their_tickets():
+    for known, opaque in (("names-8", "codes-8"), ("routing_words", "routing")):
+        a, b = ladder.twelve(known)["rows"], ladder.twelve(opaque)["rows"]
+        assert [r["prompt"] for r in a] == [r["prompt"] for r in b] and a[0]["completion"] != b[0]["completion"]
+    assert ladder.twelve("routing")["rows"][7]["completion"] == tasks.load("routing")[7]["completion"]
+    words = ladder.twelve("names-8")["rows"][5]
+    assert make_data.QUEUES[words["completion"]] == ladder.twelve("codes-8")["rows"][5]["completion"]
+
+
+def test_sixteen_codes_are_the_queue_and_whether_it_is_urgent():
+    assert len(set(ladder.SIXTEEN.values())) == 16
+    for whole, one in zip(ladder.twelve("routing")["rows"][:50], ladder.twelve("codes-16")["rows"][:50]):
+        answer = json.loads(whole["completion"])
+        queue = next(q for q, c in make_data.QUEUES.items() if c == answer["queue"])
+        assert one["completion"] == ladder.SIXTEEN[queue, answer["priority"] == 1]
+
+
+def test_every_teacher_tells_the_same_three_things():
+    rows = tasks.load("routing", "train", n=400, seed=0)
+    for pick in (0, -1):
+        words = {name: options[pick] for name, options in teachers.wording().items()}
+        for teacher in teachers.TEACHERS:
+            for row in rows:
+                assert teachers.read_answer(teachers.teach(row, teacher, words)) == json.loads(row["completion"])
+    with pytest.raises(ValueError, match="no teacher 'x'"):
+        teachers.teach(rows[0], "x")
+
+
+def test_the_logs_are_many_and_whole():
+    lines = teachers.wording()["log"]
+    assert len(lines) == len(set(lines)) >= 40
+    for line in lines:
+        assert all(line.count("{" + slot + "}") >= 1 for slot in ("queue", "priority", "product")), line
+    used = {teachers.teach(r, "raw logs")[:6] for r in tasks.load("routing", "train", n=300)}
+    assert len(used) > 30
+    assert all(len(options) == 4 for name, options in teachers.wording().items() if name != "log")
+
+
+def test_an_answer_is_read_from_what_it_says():
+    assert teachers.read_answer("K7 then X9, N4 and G7, 3 or 1") == {"queue": "K7", "priority": 3, "product": "N4"}
+    assert teachers.read_answer('{"why":"level 2","queue":"K7","priority":1}') == {"queue": "K7", "priority": 1}
+    assert teachers.read_answer("12 of 31, X99, n4") == {}

@@ -1,0 +1,59 @@
+"""The recorded experiments search on valid with seeds 0-2 and confirm on test with others: read from the plans themselves."""
+
+import sys
+
+import pytest
+from notebook_cells import ROOT
+
+sys.path.insert(0, str(ROOT / "data" / "runs"))
+import plan_01
+import plan_02
+import plan_03
+import plan_05
+
+PLANS = (plan_01, plan_02, plan_03, plan_05)
+
+
+def splits(run):
+    """Which splits a run scores."""
+    s = run["set"]
+    return set(s["GRADED"]) if "GRADED" in s else {s.get("SPLIT") or s.get("EVAL_SPLIT")}
+
+
+def scored(plan):
+    """Search runs of a plan as if all had been run, each setting with the same score."""
+    bits = {"exact": "10"}
+    methods = {k: bits for k in ("tuned", "v1", "prompt")}
+    return [r | {"result": {"methods": methods, "grades": {"100": {"valid": 0.5}}}} for r in plan.search()]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.__name__)
+def test_no_search_reads_the_test_rows(plan):
+    runs = plan.search()
+    assert runs and all(splits(r) == {"valid"} for r in runs)
+    assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} == {0, 1, 2}
+    assert len({r["name"] for r in runs}) == len(runs)
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.__name__)
+def test_confirmed_runs_are_new_seeds_on_test(plan):
+    runs = plan.confirm(scored(plan))
+    assert all("test" in splits(r) or r["stage"] == "indicators" for r in runs)
+    assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} <= set(range(3, 8))
+    assert len({r["name"] for r in runs}) == len(runs)
+    assert all(r["name"].startswith("confirm-") for r in runs)
+
+
+def test_every_size_takes_the_same_steps():
+    for plan, key in ((plan_02, "ROWS"), (plan_03, "ROWS")):
+        trained = [r for r in plan.confirm(scored(plan)) if key in r["set"]]
+        assert len({(r["set"]["STEPS"], r["set"]["BATCH"]) for r in trained}) == 1 and len(trained) > 50
+
+
+def test_plan_02_has_the_seeds_it_promises():
+    runs = [r for r in plan_02.confirm(scored(plan_02)) if r["set"]["TASK"] == "routing" and not r["set"].get("POOR")]
+    seeds = {}
+    for r in runs:
+        if "ROWS" in r["set"]:
+            seeds.setdefault(r["set"]["ROWS"], []).append(r["set"]["SEED"])
+    assert {n: len(s) for n, s in seeds.items()} == {25: 5, 100: 5, 400: 5, 1600: 3, 4000: 3}
