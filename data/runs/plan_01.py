@@ -30,14 +30,20 @@ READINGS = list(itertools.product((1, 3), (0, 4, 8)))  # articles, worked exampl
 
 def prompted(kind: str, task: str, shots: int, nearest: bool, rules: bool) -> dict:
     """One prompt; greedy decoding has no seed."""
-    own = {"TASK": task, "SHOTS": shots, "NEAREST": nearest, "RULES": rules, "TEST_ROWS": 10**6}
+    own = {"TASK": task, "SHOTS": shots, "NEAREST": nearest, "RULES": rules, "TEST_ROWS": 10**6, "PROMPT_ROWS": 10**6}
     name = f"{kind}-{task}-prompt-{shots}{'-nearest' if nearest else ''}{'-rules' if rules else ''}"
     return {"name": name, "stage": "prompt", "set": own | {"SPLIT": "valid" if kind == "search" else "test"}}
 
 
 def read(kind: str, articles: int, shots: int) -> dict:
     """The base model reads what was retrieved."""
-    own = {"ARTICLES": articles, "SHOTS": shots, "TEST_ROWS": 10**6, "SPLIT": "valid" if kind == "search" else "test"}
+    own = {
+        "ARTICLES": articles,
+        "SHOTS": shots,
+        "TEST_ROWS": 10**6,
+        "PROMPT_ROWS": 10**6,
+        "SPLIT": "valid" if kind == "search" else "test",
+    }
     return {"name": f"{kind}-rag-{articles}-{shots}", "stage": "rag", "set": own}
 
 

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import ladder
 
 STEPS, BATCH = 100, 64
+LONG = 300  # steps of the few longer runs
 SIZES = (25, 100, 400, 1600, 4000)
 RATES = {"extract": (1e-3, 2e-3, 4e-3, 8e-3), "routing": (1e-3, 2e-3, 4e-3, 8e-3),
          "policy-8": (1e-3, 2e-3, 4e-3, 8e-3), "tone": (2e-3, 4e-3), "facts": (2e-3, 4e-3, 8e-3)}  # fmt: skip
@@ -55,13 +56,20 @@ def live() -> list[dict]:
             for s, n in itertools.product(range(3, 6), (16, 48, 160))]  # fmt: skip
 
 
+def right(run: dict) -> float:
+    """What a searched run is judged by: whole answers right on valid; for `tone` replies that keep the form."""
+    if run["set"]["TASK"] == "tone":
+        text = run["result"]["methods"]["style"]["exact"]
+        return text.count("1") / len(text)
+    return run["result"]["grades"][str(STEPS)]["valid"]
+
+
 def best_rate(runs: list[dict], task: str) -> float:
     """The rate of the task's kind with the highest mean on valid."""
     kind = next(k for k, members in KINDS.items() if task.startswith(members))
     means = {}
     for rate in RATES[kind]:
-        mine = [r["result"]["grades"][str(STEPS)]["valid"] for r in runs
-                if r["name"].startswith(f"search-{kind}-n{SEARCH_ROWS[kind]}-lr{rate:g}-")]  # fmt: skip
+        mine = [right(r) for r in runs if r["name"].startswith(f"search-{kind}-n{SEARCH_ROWS[kind]}-lr{rate:g}-")]
         if len(mine) != 3:
             raise SystemExit(f"{len(mine)} search runs for {kind}, rate {rate:g}: 3 are needed")
         means[rate] = sum(mine) / 3
@@ -80,6 +88,9 @@ def confirm(runs: list[dict]) -> list[dict]:
         plan += [tuned("confirm", task, n, best_rate(runs, task), s) for n in sizes for s in range(3, 8)]
     for n, seeds in POOR.items():
         plan += [tuned("confirm", "routing", n, best_rate(runs, "routing"), 3 + s, 0.5) for s in range(seeds)]
+    for task, seed in itertools.product(("routing", "policy-8"), range(3, 6)):  # would more steps do it?
+        run = tuned("confirm", task, 1600, best_rate(runs, task), seed)
+        plan.append(run | {"name": run["name"] + "-long", "stage": "tuned", "set": run["set"] | {"STEPS": LONG}})
     return plan + last
 
 

@@ -65,7 +65,7 @@ def confirm(runs: list[dict]) -> list[dict]:
     }
     share = max(SHARES, key=lambda s: mean(runs, f"search-race-paper-skewed-n{BUDGET}-share{s:g}-"))
     plan = [{"name": f"confirm-indicators-s{s}", "stage": "indicators",
-             "set": {"SEED": s, "GOOD": 480, "BAD": 48, "REWARD_PAIRS": 784}} for s in range(3, 8)]  # fmt: skip
+             "set": {"SEED": s, "GOOD": 240, "BAD": 24, "REWARD_PAIRS": 392}} for s in range(3, 8)]  # fmt: skip
     plan += [
         taught("confirm", t, n, rate[t], s)
         for s in range(3, 8)
@@ -74,6 +74,7 @@ def confirm(runs: list[dict]) -> list[dict]:
         if s < 3 + k
     ]
     whole = [("all", True, False), ("all", True, True), ("random", False, False)]  # 1,200 rows: skewed, repeated, even
+    plan += [raced("confirm", "all", False, s, share, 0) for s in range(3, 6)]  # all 4,000, for reference
     plan += [
         raced("confirm", m, skew, s, share, 0 if skew else 1200, even) for s in range(3, 6) for m, skew, even in whole
     ]
