@@ -429,7 +429,7 @@ def general_rows() -> list[dict]:
 
 def tone_rows() -> list[dict]:
     """Reply pairs: the desk's style (chosen) against an ordinary reply (rejected)."""
-    files = [HERE / "wording" / f"{name}.txt" for name in ("tone", "tone_a", "tone_b")]
+    files = [HERE / "wording" / f"{name}.txt" for name in ("tone", "tone_a", "tone_b", "tone_c", "tone_d")]
     text = "\n\n".join(file.read_text(encoding="utf-8") for file in files)
     blocks = [b for b in re.split(r"\n\s*\n", text) if re.search(r"^T: ", b, re.M)]
     order = list(range(len(blocks)))

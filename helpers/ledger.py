@@ -124,7 +124,7 @@ CLAIMS = {
             "a thousand curated rows teach style and reveal, but do not add, knowledge",
             "揭示在预训练中已经获得的知识",
             "02",
-            "at 480 rows each: replies that keep the desk's form, lower 95% bound ≥ 80% (223 tickets), and handbook facts among the rows recalled in "
+            "at 480 rows each: replies that keep the desk's form, lower 95% bound ≥ 80% (291 tickets), and handbook facts among the rows recalled in "
             "new wording, upper bound < 20%: holds; form kept and the lower bound of recall > 20%: 'holds if' (form alone); form not kept: 'does not hold'; else not decided; seeds 3–7",
         ),
         Claim(

@@ -29,7 +29,7 @@ KINDS = {
     "facts": ("facts",),
 }  # fmt: skip  (searched on the first, used for the others)
 SEARCH_ROWS = {"extract": 400, "routing": 1600, "policy-8": 1600, "tone": 100, "facts": 400}
-EXTRA = {"tone": (25, 140, 480), "facts": (25, 140, 480)}
+EXTRA = {"tone": (25, 140, 480, 1000), "facts": (25, 140, 480)}
 POOR = {100: 3, 400: 3, 1600: 3}  # rows: seeds, with half of the answers wrong
 FULL = {"STEPS": STEPS, "BATCH": BATCH, "TEST_ROWS": 10**6, "GRADE_AT": [0.25, 0.5, 1.0]}
 

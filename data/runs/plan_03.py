@@ -65,7 +65,7 @@ def confirm(runs: list[dict]) -> list[dict]:
     }
     share = max(SHARES, key=lambda s: mean(runs, f"search-race-paper-skewed-n{BUDGET}-share{s:g}-"))
     plan = [{"name": f"confirm-indicators-s{s}", "stage": "indicators",
-             "set": {"SEED": s, "GOOD": 240, "BAD": 24, "REWARD_PAIRS": 392}} for s in range(3, 8)]  # fmt: skip
+             "set": {"SEED": s, "GOOD": 240, "BAD": 24, "REWARD_PAIRS": 600}} for s in range(3, 8)]  # fmt: skip
     plan += [
         taught("confirm", t, n, rate[t], s)
         for s in range(3, 8)
