@@ -10,9 +10,14 @@ many rules a decision follows (1, 3, 8, 10). `twelve()` builds one task; nothing
 from __future__ import annotations
 
 import json
+import sys
 from functools import lru_cache
+from pathlib import Path
 
 import make_data
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from helpers.tasks import TASKS
 
 ROUTE = "Tallowmere desk. Route the ticket: one code."
 NAMES = (
@@ -51,17 +56,17 @@ routing, routing_words, policy-1, policy-3, policy-8, policy-10
         raise ValueError(f"no task {name!r}: choose one of {', '.join(NAMES)}")
     kind, _, knob = name.partition("-")
     if name == "sentiment":
-        rows, system = make_data.sentiment_rows(), "Tallowmere desk. Good or bad?"
+        rows, system = make_data.sentiment_rows(), TASKS["sentiment"].system
         rules = "Answer with one word: good if the customer is content, else bad."
     elif name == "extract":
         sizes = make_data.EXTRACT_SIZES | {"train": 4000}
-        rows, system = make_data.extract_rows(sizes), "Tallowmere desk. Extract the fields as JSON."
+        rows, system = make_data.extract_rows(sizes), TASKS["extract"].system
         rules = (
             'Fields, only those mentioned: "order" as text of 4 digits, "date" as month and day such as "0314", '
             '"count" and "amount" (dollars) as numbers. JSON without spaces.'
         )
     elif kind == "policy":
-        rows, system = make_data.policy_rows(int(knob)), "Tallowmere desk. Decide the case as JSON."
+        rows, system = make_data.policy_rows(int(knob)), TASKS["policy"].system
         rules = (
             " ".join(make_data.RULES[: int(knob)])
             + ' Answer as {"do":"refund|repair|swap|refuse|voucher","post":"us|you","by":"desk|lead"}.'
@@ -89,7 +94,7 @@ def _tickets(name: str, kind: str, knob: int) -> tuple[list[dict], str, str]:
             f"Queues: {', '.join(queues)}. Priority: {levels[0]} if something {now}, {levels[1]} if the customer "
             f"asked before, else {levels[2]}. Products: {', '.join(products)}."
         )
-        return rows, "Tallowmere desk. Route the ticket as JSON.", rules
+        return rows, TASKS[kind].system, rules
     asked = list(HELP)[:knob]
     if knob == 16:
         shown = [f"{SIXTEEN[q, True]} or {SIXTEEN[q, False]} ({q}: {HELP[q]})" for q in HELP]

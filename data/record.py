@@ -112,6 +112,15 @@ def _quiet_worker() -> None:
     sys.stdout = open(os.devnull, "w")
 
 
+def print_plan(usage: str, **kinds) -> None:
+    """The command line of a plan: `search`, `confirm FOLDER` (given the searched runs) or another kind, as JSON."""
+    kind, *rest = sys.argv[1:] or [""]
+    if kind not in kinds or len(rest) != (kind == "confirm"):
+        raise SystemExit(usage)
+    found = [[json.loads(p.read_text(encoding="utf-8")) for p in Path(f).glob("search-*.json")] for f in rest]
+    json.dump(kinds[kind](*found), sys.stdout, indent=0)
+
+
 def merge(out: Path, target: Path) -> int:
     """One line a run, sorted by name, into `target`; runs already in it stay unless recorded anew."""
     runs = {}

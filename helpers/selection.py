@@ -58,11 +58,7 @@ def k_center_greedy(vectors, k: int, first: int | None = None) -> np.ndarray:
     squares = np.einsum("ij,ij->i", x, x)
     slack = 4 * (x.shape[1] + 4) * np.finfo(x.dtype).eps * float(squares.max())  # of the product's rounding error
     if first is None:
-        first = (
-            int(((x - x.mean(0, dtype=np.float64).astype(x.dtype)) ** 2).sum(1).argmin())
-            if len(x) < 8192
-            else _central(x)
-        )
+        first = _central(x)
     if not 0 <= first < len(x):
         raise ValueError(f"first={first}: there are {len(x)} rows, numbered from 0")
     picks, exact = [first], {}

@@ -1,15 +1,14 @@
 """The recorded experiments search on valid with seeds 0-2 and confirm on test with others: read from the plans themselves."""
 
+import json
+import subprocess
 import sys
 
-import pytest
-from notebook_cells import ROOT
-
-sys.path.insert(0, str(ROOT / "data" / "runs"))
 import plan_01
 import plan_02
 import plan_03
 import plan_05
+import pytest
 
 PLANS = (plan_01, plan_02, plan_03, plan_05)
 
@@ -58,3 +57,15 @@ def test_plan_02_has_the_seeds_it_promises():
         if "ROWS" in r["set"]:
             seeds.setdefault(r["set"]["ROWS"], []).append(r["set"]["SEED"])
     assert {n: len(s) for n, s in seeds.items()} == {25: 5, 100: 5, 400: 5, 1600: 3, 4000: 3}
+
+
+def test_the_command_line_prints_a_plan(tmp_path):
+    def run(*words):
+        return subprocess.run([sys.executable, plan_03.__file__, *words], capture_output=True, text=True)
+
+    for r in scored(plan_03):
+        (tmp_path / f"{r['name']}.json").write_text(json.dumps(r), encoding="utf-8")
+    assert json.loads(run("search").stdout) == plan_03.search()
+    assert json.loads(run("confirm", str(tmp_path)).stdout) == plan_03.confirm(scored(plan_03))
+    for wrong in ((), ("confirm",), ("everything",)):
+        assert run(*wrong).returncode == 1 and "confirm build/runs" in run(*wrong).stderr

@@ -9,9 +9,10 @@ mean; a tie goes to the first named) is confirmed once on the test rows; trained
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 STEPS, BATCH = 100, 32
 RATES = (1e-3, 2e-3, 4e-3)
@@ -95,10 +96,6 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["search"], ["live"]):
-        plan = search() if sys.argv[1] == "search" else live()
-    elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
-        plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
-    else:
-        raise SystemExit(__doc__)
-    json.dump(plan, sys.stdout, indent=0)
+    from record import print_plan
+
+    print_plan(__doc__, search=search, confirm=confirm, live=live)

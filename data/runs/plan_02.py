@@ -9,7 +9,6 @@ to the lower rate. Confirm: test rows, once, seeds 3-7 up to 400 rows and 3-5 ab
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
 
@@ -95,10 +94,6 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["search"], ["live"]):
-        plan = search() if sys.argv[1] == "search" else live()
-    elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
-        plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
-    else:
-        raise SystemExit(__doc__)
-    json.dump(plan, sys.stdout, indent=0)
+    from record import print_plan
+
+    print_plan(__doc__, search=search, confirm=confirm, live=live)

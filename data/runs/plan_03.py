@@ -9,9 +9,10 @@ once, seeds 3-7 (3-5 for 1,600 rows and for whole pools). Every run takes the sa
 """
 
 import itertools
-import json
 import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 TEACHERS = ("raw logs", "one format", "reason, stiff words", "reason, own words")
 METHODS = ("random", "stratified", "nearest", "k-center", "paper", "paper, own embeddings")
@@ -92,10 +93,6 @@ def live() -> list[dict]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] in (["search"], ["live"]):
-        plan = search() if sys.argv[1] == "search" else live()
-    elif sys.argv[1:2] == ["confirm"] and len(sys.argv) == 3:
-        plan = confirm([json.loads(p.read_text(encoding="utf-8")) for p in Path(sys.argv[2]).glob("search-*.json")])
-    else:
-        raise SystemExit(__doc__)
-    json.dump(plan, sys.stdout, indent=0)
+    from record import print_plan
+
+    print_plan(__doc__, search=search, confirm=confirm, live=live)
