@@ -4,8 +4,8 @@
     python data/runs/plan_03.py confirm build/runs   > build/03_confirm.json     after the search has run
     python data/runs/plan_03.py live                 > build/03_live.json        the notebook's own runs, on a CPU
 
-Search: valid rows, seeds 0-2: two learning rates for each teacher, two shares for the paper's method. Confirm: test rows,
-once, seeds 3-7 (3-5 for 1,600 rows and for whole pools). Every run takes the same number of steps.
+Search: valid rows, seeds 0-2: two learning rates for each teacher, two shares for the paper's method, each
+indicator's direction. Confirm: test rows, once, seeds 3-7 (3-5 for 1,600 rows and for whole pools). Every run takes the same number of steps.
 """
 
 import itertools
@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 TEACHERS = ("raw logs", "one format", "reason, stiff words", "reason, own words")
 METHODS = ("random", "stratified", "nearest", "k-center", "paper", "paper, own embeddings")
 RATES, SHARES, BUDGET = (2e-3, 4e-3), (0.25, 0.5), 200
-FULL = {"STEPS": 100, "BATCH": 64, "TEST_ROWS": 10**6, "CASES": 12}
+FULL = {"STEPS": 100, "BATCH": 64, "TEST_ROWS": 10**6, "N_PRODUCTS": 12}
 SIZES = {100: 5, 400: 5, 1600: 3}  # rows: seeds
 
 
@@ -44,9 +44,16 @@ def raced(
     return {"name": name, "stage": "race", "set": own | FULL | split_of(kind)}
 
 
+def judged(kind: str, seed: int) -> dict:
+    """One draw of sound and planted bad rows, scored by the indicators: the search finds each one's better direction."""
+    own = {"SEED": seed, "GOOD": 240, "BAD": 24, "REWARD_PAIRS": 600}
+    return {"name": f"{kind}-indicators-s{seed}", "stage": "indicators", "set": own | split_of(kind)}
+
+
 def search() -> list[dict]:
     """Every setting on valid, seeds 0-2."""
     plan = [taught("search", t, 400, lr, s) for t, lr, s in itertools.product(TEACHERS, RATES, range(3))]
+    plan += [judged("search", s) for s in range(3)]
     return plan + [raced("search", "paper", True, s, share) for share, s in itertools.product(SHARES, range(3))]
 
 
@@ -65,8 +72,7 @@ def confirm(runs: list[dict]) -> list[dict]:
         for t in TEACHERS
     }
     share = max(SHARES, key=lambda s: mean(runs, f"search-race-paper-skewed-n{BUDGET}-share{s:g}-"))
-    plan = [{"name": f"confirm-indicators-s{s}", "stage": "indicators",
-             "set": {"SEED": s, "GOOD": 240, "BAD": 24, "REWARD_PAIRS": 600}} for s in range(3, 8)]  # fmt: skip
+    plan = [judged("confirm", s) for s in range(3, 8)]
     plan += [
         taught("confirm", t, n, rate[t], s)
         for s in range(3, 8)
@@ -84,7 +90,7 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 def live() -> list[dict]:
     """The notebook's own three runs, seeds 3-5."""
-    small = {"TEST_ROWS": 10**6, "CASES": 3, "BATCH": 8, "ROWS": 40, "STEPS": 15}
+    small = {"TEST_ROWS": 10**6, "N_PRODUCTS": 3, "BATCH": 8, "ROWS": 40, "STEPS": 15}
     arms = ((TEACHERS[3], "random"), (TEACHERS[0], "random"), (TEACHERS[3], "k-center"))
     return [
         {"name": f"live-{TEACHERS.index(t)}-{m}-s{s}", "stage": "race", "set": small | {"TEACHER": t, "METHOD": m, "SEED": s}}
