@@ -4,6 +4,7 @@
 - ``articles(version)``          the handbook that answers the questions of the set handbook, version 1 or 2
 - ``chat(rows, system)``         the same rows as trl wants them: lists of messages
 - ``check_answer(task, ...)``    parse, compare field by field, say what was wrong
+- ``desk_style(reply)``          which of the desk's rules of style a reply keeps
 - ``read(path)``                 your file: every bad line with its number and the reason, nothing dropped silently
 - ``prose()``                    everyday technical English that nobody here wrote: the probe for forgetting
 """
@@ -171,6 +172,28 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
     elif extra:
         why = f"unknown field {extra[0]!r}"
     return Verdict(not why, fields, why)
+
+
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+CLOSING = "Warm regards, the Tallowmere desk"
+
+
+def desk_style(reply: str) -> dict[str, bool]:
+    """Which of the desk's five rules of style a reply keeps: every chosen reply of `tone` keeps them all.
+
+    greeting: begins with "Hello"; promise: says "we will"; day: names a weekday; closing: ends as the desk does;
+    calm: no exclamation mark. What no rule can check (fresh words, no blame) is left to the pairs.
+
+    >>> desk_style("Hello Bo! It will turn up. Cheers")
+    {'greeting': True, 'promise': False, 'day': False, 'closing': False, 'calm': False}
+    """
+    return {
+        "greeting": reply.startswith("Hello"),
+        "promise": "we will" in reply.lower(),
+        "day": any(day in reply for day in WEEKDAYS),
+        "closing": reply.endswith(CLOSING),
+        "calm": "!" not in reply,
+    }
 
 
 def _words(text: str) -> str:

@@ -206,3 +206,23 @@ def test_prose_comes_from_python_itself(bundled):
     blocks = tasks.prose(1024, bundled[1], block=256)
     assert [len(b) for b in blocks] == [256] * 4
     assert sum(len(bundled[1](t)["input_ids"]) for t in tasks.prose()) > 20480  # enough for the recorded probe
+
+
+def test_each_rule_of_style_alone():
+    good = "Hello Bo. Your toaster burns one side. On Friday we will send another. Warm regards, the Tallowmere desk"
+    assert all(tasks.desk_style(good).values())
+    broken = {
+        "greeting": good.replace("Hello", "Dear"),
+        "promise": good.replace("we will", "we may"),
+        "day": good.replace("On Friday", "Soon"),
+        "closing": good + " team",
+        "calm": good.replace("side.", "side!"),
+    }
+    for rule, reply in broken.items():
+        assert [k for k, kept in tasks.desk_style(reply).items() if not kept] == [rule]
+
+
+def test_every_chosen_reply_keeps_the_style_and_most_rejected_do_not():
+    rows = tasks.load("tone")
+    assert all(all(tasks.desk_style(r["chosen"]).values()) for r in rows)
+    assert sum(all(tasks.desk_style(r["rejected"]).values()) for r in rows) < 0.25 * len(rows)

@@ -1,0 +1,206 @@
+"""The hand-written preference losses against trl's trainers, their gradients and limits, and the check of pairs."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from helpers import models, tasks
+from helpers.preference import PairError, check_pairs, completion_logps, dpo_loss, log1mexp, log_odds, orpo_loss
+
+SYSTEM = tasks.TASKS["tone"].system
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(models.locate("").path)
+
+
+def tiny(tokenizer, seed):
+    """A two-layer model with random weights, large enough to disagree with another seed's."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=2, initializer_range=0.3)  # fmt: skip
+    return LlamaForCausalLM(config).eval()
+
+
+def pairs(n=4):
+    return tasks.load("tone", "train", n=n)
+
+
+def settings(tmp_path):
+    return dict(output_dir=str(tmp_path), use_cpu=True, bf16=False, fp16=False, gradient_checkpointing=False,
+                per_device_train_batch_size=4, max_length=192, report_to="none", max_steps=1)  # fmt: skip
+
+
+def test_dpo_equals_trl(tokenizer, tmp_path):
+    from datasets import Dataset
+    from trl import DPOConfig, DPOTrainer
+
+    def message(role, text):
+        return [{"role": role, "content": text}]
+
+    data = Dataset.from_list(
+        [
+            {
+                "prompt": message("system", SYSTEM) + message("user", r["prompt"]),
+                "chosen": message("assistant", r["chosen"]),
+                "rejected": message("assistant", r["rejected"]),
+            }
+            for r in pairs()
+        ]
+    )
+    model, reference = tiny(tokenizer, 0), tiny(tokenizer, 1)
+    trainer = DPOTrainer(
+        model=model,
+        ref_model=reference,
+        args=DPOConfig(beta=0.3, **settings(tmp_path)),
+        train_dataset=data,
+        processing_class=tokenizer,
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    theirs = trainer.compute_loss(trainer.model, batch)
+    labels = batch["input_ids"].masked_fill(batch["completion_mask"] == 0, -100)
+    mine = []
+    for m in (model, reference):
+        logits = m(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        mine += completion_logps(logits, labels).chunk(2)
+    ours = dpo_loss(*mine, beta=0.3)
+    assert abs(float(theirs.detach()) - math.log(2)) > 1e-3  # not the trivial value
+    assert torch.allclose(ours.loss, theirs, atol=1e-5)
+
+
+def test_orpo_equals_trl(tokenizer, tmp_path):
+    orpo = pytest.importorskip("trl.experimental.orpo", reason="trl has moved ORPO: the hand-written loss remains")
+    from datasets import Dataset
+
+    data = Dataset.from_list([{k: r[k] for k in ("prompt", "chosen", "rejected")} for r in pairs()])
+    model = tiny(tokenizer, 0)
+    trainer = orpo.ORPOTrainer(
+        model=model,
+        args=orpo.ORPOConfig(beta=0.25, **settings(tmp_path)),
+        train_dataset=data,
+        processing_class=tokenizer,
+    )
+    batch = next(iter(trainer.get_train_dataloader()))
+    model.eval()  # the same forward pass for both
+    theirs, metrics = trainer.get_batch_loss_metrics(model, batch)
+
+    def side(name):
+        ids, mask = batch[f"{name}_input_ids"], batch[f"{name}_attention_mask"]
+        logits = model(ids, attention_mask=mask).logits
+        return logits, ids.masked_fill(mask == 0, -100), batch[f"{name}_labels"]
+
+    logits, whole, labels = side("chosen")
+    nll = F.cross_entropy(logits[:, :-1].flatten(0, 1), whole[:, 1:].flatten())  # over prompt and answer, as trl does
+    chosen = completion_logps(logits, labels, average=True)
+    logits, _, labels = side("rejected")
+    ours = orpo_loss(chosen, completion_logps(logits, labels, average=True), nll, beta=0.25)
+    assert torch.allclose(ours.loss, theirs, atol=1e-4)
+    assert abs(float(ours.margin.mean()) - metrics["log_odds_chosen"]) < 1e-4
+    assert ours.accuracy == metrics["rewards/accuracies"]
+
+
+def test_gradients_push_the_right_way():
+    for loss in (
+        lambda c, r: orpo_loss(c, r, -c.mean(), 0.5).loss,
+        lambda c, r: dpo_loss(c, r, torch.tensor([-1.0]), torch.tensor([-1.0]), 0.5).loss,
+    ):
+        chosen, rejected = torch.tensor([-1.2], requires_grad=True), torch.tensor([-0.9], requires_grad=True)
+        loss(chosen, rejected).backward()
+        assert chosen.grad < 0 < rejected.grad  # a step down the gradient raises the chosen, lowers the rejected
+
+
+def test_log_odds_keep_their_digits():
+    p = torch.tensor([1e-12, 1e-3, 0.5, 1 - 1e-9], dtype=torch.float64)
+    assert torch.allclose(log_odds(p.log()), torch.logit(p), rtol=1e-6)
+    x = torch.tensor([-1e-8, -0.7, -50.0], dtype=torch.float64)
+    assert torch.allclose(log1mexp(x), torch.log(-torch.expm1(x)))
+
+
+def test_average_and_sum():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 6, 11), torch.randint(0, 11, (3, 6))
+    labels[:, :2] = -100
+    expected = torch.stack(
+        [
+            sum(torch.log_softmax(logits[i, t - 1], -1)[labels[i, t]] for t in range(1, 6) if labels[i, t] != -100)
+            for i in range(3)
+        ]
+    )
+    assert torch.allclose(completion_logps(logits, labels), expected, atol=1e-5)
+    assert torch.allclose(completion_logps(logits, labels, average=True), expected / 4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: completion_logps(torch.zeros(2, 3, 5), torch.zeros(2, 4).long()), "must agree"),
+        (lambda: completion_logps(torch.zeros(1, 3, 5), torch.full((1, 3), -100)), "row 0 has no answer token"),
+        (lambda: orpo_loss(torch.zeros(2), torch.zeros(3), torch.tensor(0.0)), "one number a pair"),
+        (lambda: dpo_loss(*[torch.zeros(2)] * 4, beta=0), "beta 0 must be above 0"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+GOOD = {"prompt": "My kettle leaks.", "chosen": "Hello. We will send one.", "rejected": "Call again some day, ok?"}
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        ({"prompt": "p", "chosen": "a"}, "no 'rejected'"),
+        ({"prompt": "p", "chosen": "a", "rejected": None}, "no 'rejected'"),
+        ({"prompt": "p", "chosen": "a", "rejected": "  "}, "'rejected' is empty"),
+        ({"prompt": "p", "chosen": "a", "rejected": "a "}, "equal"),
+        ({"prompt": "p", "chosen": 3, "rejected": "b"}, "'chosen' is int"),
+        ({"chosen": "a", "rejected": "b"}, "no 'prompt'"),
+        ({"prompt": "x" * 99, "chosen": "a", "rejected": "b"}, "cut to nothing"),
+        ("text", "not a record"),
+        (GOOD | {"chosen": GOOD["rejected"], "rejected": GOOD["chosen"]}, "row 1 prefers the other answer"),
+        (GOOD, "the same pair as row 1"),
+        (
+            {
+                "chosen": [{"role": "user", "content": "A?"}, {"role": "assistant", "content": "x"}],
+                "rejected": [{"role": "user", "content": "B?"}, {"role": "assistant", "content": "y"}],
+            },
+            "different prompts",
+        ),
+    ],
+)
+def test_each_fault_is_told_with_its_row(row, reason):
+    report = check_pairs([GOOD, row], strict=False, max_length=80)
+    assert len(report.rows) == 1 and [n for n, _ in report.problems] == [2]
+    assert reason in report.problems[0][1]
+    with pytest.raises(PairError, match="row 2"):
+        check_pairs([GOOD, row], max_length=80)
+
+
+def test_messages_with_an_implicit_prompt_are_fine():
+    ask = {"role": "user", "content": "A?"}
+    row = {
+        "chosen": [ask, {"role": "assistant", "content": "x"}],
+        "rejected": [ask, {"role": "assistant", "content": "y"}],
+    }
+    assert check_pairs([row]).rows == [row]
+
+
+def test_a_leak_by_length_is_seen_and_the_courses_own_pairs_have_none():
+    short = [{"prompt": f"p{i}", "chosen": "a longer answer", "rejected": "short"} for i in range(60)]
+    assert check_pairs(short).leaks and "gives the label away" in str(check_pairs(short))
+    own = check_pairs(tasks.load("tone"), strict=False)
+    assert own.problems == [] and len(own.rows) == len(tasks.load("tone"))
+    assert not own.leaks and 0.4 < own.longer_wins < 0.6
+
+
+def test_nothing_at_all():
+    with pytest.raises(PairError, match="no pairs"):
+        check_pairs([])
