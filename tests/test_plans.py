@@ -8,9 +8,10 @@ import plan_01
 import plan_02
 import plan_03
 import plan_05
+import plan_10
 import pytest
 
-PLANS = (plan_01, plan_02, plan_03, plan_05)
+PLANS = (plan_01, plan_02, plan_03, plan_05, plan_10)
 
 
 def splits(run):
@@ -23,7 +24,9 @@ def scored(plan):
     """Search runs of a plan as if all had been run, each setting with the same score."""
     bits = {"exact": "10"}
     methods = {k: bits for k in ("tuned", "v1", "prompt", "style")}
-    return [r | {"result": {"methods": methods, "grades": {"100": {"valid": 0.5}}}} for r in plan.search()]
+    after = {"prefers": "10", "style": {"calm": "11", "day": "01"}}
+    result = {"methods": methods, "grades": {"100": {"valid": 0.5}}, "after": after}
+    return [r | {"result": result} for r in plan.search()]
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.__name__)
@@ -69,3 +72,14 @@ def test_the_command_line_prints_a_plan(tmp_path):
     assert json.loads(run("confirm", str(tmp_path)).stdout) == plan_03.confirm(scored(plan_03))
     for wrong in ((), ("confirm",), ("everything",)):
         assert run(*wrong).returncode == 1 and "confirm build/runs" in run(*wrong).stderr
+
+
+def test_plan_10_takes_the_best_setting_and_breaks_ties_downwards():
+    runs = scored(plan_10)
+    assert plan_10.gain(runs[0]) == (0.5 + 0.5) / 2
+    assert plan_10.best(runs, "none", "dpo") == (1e-4, 0.05)
+    good = {"after": {"prefers": "11", "style": {"calm": "11", "day": "01"}}}
+    runs = [r | {"result": good} if "-none-dpo-lr0.001-b0.5-" in r["name"] else r for r in runs]
+    assert plan_10.best(runs, "none", "dpo") == (1e-3, 0.5)
+    with pytest.raises(SystemExit, match="2 search runs for none, sft"):
+        plan_10.best([r for r in runs if r["name"] != "search-none-sft-lr0.001-b0.1-x60-s1"], "none", "sft")

@@ -1,0 +1,106 @@
+"""The recorded experiments of notebook 10: SFT, DPO and ORPO on the same reply pairs, before, after and at equal gain.
+
+    python data/runs/plan_10.py search               > build/10_search.json
+    python data/runs/plan_10.py confirm build/runs   > build/10_confirm.json     after the search has run
+    python data/runs/plan_10.py live                 > build/10_live.json        the notebook's own runs, on a CPU
+
+Search: valid pairs, seeds 0-2; each method's rate, and its beta (DPO) or lambda (ORPO). A setting is judged by its `gain`: the
+mean of two shares, pairs whose chosen reply is ahead and replies that keep all five rules of style; a tie goes to the lower
+rate, then to the first beta. Confirm: test pairs, once, seeds 3-7.
+"""
+
+import itertools
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+STEPS, BATCH = 60, 16
+FULL = {
+    "BATCH": BATCH,
+    "TEST_ROWS": 10**6,
+    "REPLIES": 96,
+    "PROBE_TOKENS": 20480,
+    "FIRST_STEPS": 60,
+    "FIRST_RATE": 1e-3,
+}
+METHODS = {  # (first, method): rates, betas
+    ("none", "sft"): ((5e-4, 1e-3, 2e-3, 4e-3), (0.1,)),
+    ("none", "orpo"): ((5e-4, 1e-3, 2e-3), (0.1, 0.5, 1.0)),
+    ("none", "dpo"): ((1e-4, 3e-4, 1e-3), (0.05, 0.1, 0.5)),
+    ("sft", "dpo"): ((1e-4, 3e-4), (0.1, 0.5)),
+    ("sft", "orpo"): ((3e-4, 1e-3), (0.1, 0.5)),
+}
+DOSES = (15, 30, 120)  # further numbers of steps, for gain against forgetting
+
+
+def run(kind: str, first: str, method: str, rate: float, beta: float, seed: int, steps: int = STEPS, **more) -> dict:
+    """One training run of the plan."""
+    name = f"{kind}-{first}-{method}-lr{rate:g}-b{beta:g}-x{steps}-s{seed}"
+    name += "-half" if "PAIRS" in more else ""
+    own = {"FIRST": first, "METHOD": method, "LEARNING_RATE": rate, "BETA": beta, "SEED": seed, "STEPS": steps,
+           "SPLIT": "valid" if kind == "search" else "test"}  # fmt: skip
+    return {"name": name, "stage": "tuned", "set": own | FULL | more}
+
+
+def search() -> list[dict]:
+    """Every setting on valid, seeds 0-2."""
+    return [
+        run("search", first, method, rate, beta, seed)
+        for (first, method), (rates, betas) in METHODS.items()
+        for rate, beta, seed in itertools.product(rates, betas, range(3))
+    ]
+
+
+def gain(run: dict) -> float:
+    """Mean of two shares: pairs whose chosen reply is ahead, and replies that keep every rule of style."""
+    after = run["result"]["after"]
+    kept = [all(verdicts) for verdicts in zip(*(map(int, bits) for bits in after["style"].values()))]
+    return (after["prefers"].count("1") / len(after["prefers"]) + sum(kept) / len(kept)) / 2
+
+
+def best(runs: list[dict], first: str, method: str) -> tuple[float, float]:
+    """Rate and beta of a method with the highest mean gain on valid."""
+    means = {}
+    for rate, beta in itertools.product(*METHODS[first, method]):
+        mine = [r for r in runs if r["name"].startswith(f"search-{first}-{method}-lr{rate:g}-b{beta:g}-")]
+        if len(mine) != 3:
+            raise SystemExit(
+                f"{len(mine)} search runs for {first}, {method}, rate {rate:g}, beta {beta:g}: 3 are needed"
+            )
+        means[rate, beta] = sum(map(gain, mine)) / 3
+    return max(means, key=lambda s: (means[s], -s[0]))
+
+
+def confirm(runs: list[dict]) -> list[dict]:
+    """The best setting of each method on test; doses; a start that has learned routing; half as many pairs."""
+    chosen, plan = {key: best(runs, *key) for key in METHODS}, []
+    for seed in range(3, 8):
+        plan += [run("confirm", *key, *setting, seed) for key, setting in chosen.items()]
+        plan.append(run("confirm", "none", "none", 1e-3, 0.1, seed))  # the untrained model, the same rows
+    singles = [key for key in METHODS if key[0] == "none"]
+    for seed, key, steps in itertools.product(range(3, 8), singles, DOSES):
+        plan.append(run("confirm", *key, *chosen[key], seed, steps))
+    for seed, (_, method) in itertools.product(range(3, 8), singles):  # what a second training does to a first
+        first = {"ROUTED": 640, "FIRST_STEPS": 200, "FIRST_RATE": 2e-3}  # as in 05
+        plan.append(run("confirm", "routing", method, *chosen["none", method], seed, **first))
+    for seed in range(3, 8):  # equal words to write: 500 pairs hold about as many as 1,000 rows
+        plan.append(run("confirm", "none", "orpo", *chosen["none", "orpo"], seed, PAIRS=500))
+    return plan
+
+
+def live() -> list[dict]:
+    """The notebook's own three runs, seeds 3-5."""
+    small = {"BATCH": 4, "TEST_ROWS": 10**6, "REPLIES": 32}
+    settings = (("sft", 2e-3), ("orpo", 2e-3), ("dpo", 3e-4))
+    return [
+        {"name": f"live-{m}-s{s}", "stage": "tuned",
+         "set": small | {"METHOD": m, "LEARNING_RATE": lr, "SEED": s, "STEPS": 12, "SPLIT": "test"}}
+        for s in range(3, 6) for m, lr in settings
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    from record import print_plan
+
+    print_plan(__doc__, search=search, confirm=confirm, live=live)
