@@ -91,7 +91,7 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 def live() -> list[dict]:
     """The notebook's own three runs, seeds 3-5."""
-    small = {"BATCH": 4, "TEST_ROWS": 10**6, "REPLIES": 32}
+    small = {"BATCH": 4, "TEST_ROWS": 10**6, "REPLIES": 32, "ITEMS": 10**6}
     settings = (("sft", 2e-3), ("orpo", 2e-3), ("dpo", 3e-4))
     return [
         {"name": f"live-{m}-s{s}", "stage": "tuned",
