@@ -10,6 +10,8 @@ import pytest
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+import plan_01
+import plan_02
 import plan_05
 import record
 
@@ -146,6 +148,34 @@ def test_recorded_runs_rest_on_the_data_as_it_is():
         assert (
             hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest().startswith(expected)
         ), name
+
+
+USED = {"01": ("handbook", "handbook_articles", "routing", "policy", "extract", "sentiment"),
+        "02": ("handbook", "routing", "routing_words", "policy", "extract", "sentiment", "tone")}  # fmt: skip
+
+
+@pytest.mark.parametrize("number, plan, whole", [("01", plan_01, True), ("02", plan_02, False)])
+def test_later_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, whole):
+    """`whole`: every run of the plan is there; otherwise each run that is there belongs to it."""
+    import hashlib
+
+    recorded = {r["name"]: r for r in runs.load(number)}
+    searched = [r for name, r in recorded.items() if name.startswith("search-")]
+    wanted = {p["name"]: p for p in plan.search() + plan.live()}
+    if whole:
+        wanted |= {p["name"]: p for p in plan.confirm(searched)}
+        assert {name for name in wanted if not name.startswith("live-")} <= set(recorded)
+    now = {
+        name: hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest()[:16]
+        for name in USED[number]
+    }
+    for name, r in recorded.items():
+        if name in wanted:
+            assert r["set"] == wanted[name]["set"] and r["stage"] == wanted[name]["stage"], name
+        else:
+            assert not whole and name.startswith("confirm-"), name
+        assert {k: r["environment"]["data_sha256"][k] for k in now} == now, name
+        assert r["seconds"] > 0 and r["environment"]["card"] and r["environment"]["trl"]
 
 
 def test_runs_helpers():

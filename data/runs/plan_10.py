@@ -20,6 +20,7 @@ FULL = {
     "BATCH": BATCH,
     "TEST_ROWS": 10**6,
     "REPLIES": 96,
+    "ITEMS": 10**6,
     "PROBE_TOKENS": 20480,
     "FIRST_STEPS": 60,
     "FIRST_RATE": 1e-3,
