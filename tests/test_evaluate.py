@@ -181,11 +181,12 @@ def test_no_sweep_reads_the_test_rows():
     for path in root.glob("*.jsonl"):
         for line in path.read_text(encoding="utf-8").splitlines():
             run = json.loads(line)
-            kind = run["name"].split("-")[0]
-            assert run["set"]["EVAL_SPLIT"] == {"search": "valid", "confirm": "test"}[kind], run["name"]
-            if kind == "search" and "SEED" in run["set"]:
-                assert run["set"]["SEED"] in (0, 1, 2)
-            if kind == "confirm" and "SEED" in run["set"]:
-                assert run["set"]["SEED"] in (3, 4, 5, 6, 7)
+            own, kind = run["set"], run["name"].split("-")[0]
+            scored = set(own["GRADED"]) if "GRADED" in own else {own.get("SPLIT") or own.get("EVAL_SPLIT")}
+            if kind == "search":
+                assert scored == {"valid"} and own.get("SEED", 0) in (0, 1, 2), run["name"]
+            else:
+                assert kind in ("confirm", "live") and scored <= {"valid", "test"}, run["name"]
+                assert "test" in scored and own.get("SEED", 3) in (3, 4, 5, 6, 7), run["name"]
             seen += 1
     assert seen
