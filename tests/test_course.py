@@ -12,7 +12,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import plan_01
 import plan_02
+import plan_03
 import plan_05
+import plan_10
 import record
 
 from helpers import budget, course, ledger, plots, runs
@@ -151,10 +153,15 @@ def test_recorded_runs_rest_on_the_data_as_it_is():
 
 
 USED = {"01": ("handbook", "handbook_articles", "routing", "policy", "extract", "sentiment"),
-        "02": ("handbook", "routing", "routing_words", "policy", "extract", "sentiment", "tone")}  # fmt: skip
+        "02": ("handbook", "routing", "routing_words", "policy", "extract", "sentiment", "tone"),
+        "03": ("routing", "tone", "sentiment", "handbook_articles"),
+        "10": ("tone", "general", "routing_words")}  # fmt: skip
 
 
-@pytest.mark.parametrize("number, plan, whole", [("01", plan_01, True), ("02", plan_02, False)])
+@pytest.mark.parametrize(
+    "number, plan, whole",
+    [("01", plan_01, True), ("02", plan_02, True), ("03", plan_03, True), ("10", plan_10, False)],
+)
 def test_later_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, whole):
     """`whole`: every run of the plan is there; otherwise each run that is there belongs to it."""
     import hashlib
