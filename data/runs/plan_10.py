@@ -6,7 +6,7 @@
 
 Search: valid pairs, seeds 0-2; each method's rate, and its beta (DPO) or lambda (ORPO). A setting is judged by its `gain`: the
 mean of two shares, pairs whose chosen reply is ahead and replies that keep all five rules of style; a tie goes to the lower
-rate, then to the first beta. Confirm: test pairs, once, seeds 3-7.
+rate, then to the first beta. Confirm: test pairs, once, seeds 3-7; and the two runs of the cost table, which want a card of their own.
 """
 
 import itertools
@@ -32,6 +32,10 @@ METHODS = {  # (first, method): rates, betas
     ("sft", "dpo"): ((1e-4, 3e-4), (0.1, 0.5)),
     ("sft", "orpo"): ((3e-4, 1e-3), (0.1, 0.5)),
 }
+SHAPE_7B = {  # Qwen2.5-7B's numbers
+    "vocab_size": 152064, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+    "num_attention_heads": 28, "num_key_value_heads": 4, "max_position_embeddings": 4096,
+}  # fmt: skip
 DOSES = (15, 30, 120)  # further numbers of steps, for gain against forgetting
 
 
@@ -85,6 +89,9 @@ def confirm(runs: list[dict]) -> list[dict]:
     for seed, (_, method) in itertools.product(range(3, 8), singles):  # what a second training does to a first
         first = {"ROUTED": 640, "FIRST_STEPS": 200, "FIRST_RATE": 2e-3}  # as in 05
         plan.append(run("confirm", "routing", method, *chosen["none", method], seed, **first))
+    for repeat in (1, 8):  # the cost of a step at 7B shape, short and long tickets: alone on the card
+        own = {"SHAPE": SHAPE_7B, "REPEAT": repeat, "BATCH": 8, "MAX_LENGTH": 192 if repeat == 1 else 1024, "SEED": 0}
+        plan.append({"name": f"confirm-cost-7b-repeat{repeat}", "stage": "cost", "set": own})
     for seed in range(3, 8):  # equal words to write: 500 pairs hold about as many as 1,000 rows
         plan.append(run("confirm", "none", "orpo", *chosen["none", "orpo"], seed, PAIRS=500))
     return plan
