@@ -40,7 +40,7 @@ def test_no_search_reads_the_test_rows(plan):
 @pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.__name__)
 def test_confirmed_runs_are_new_seeds_on_test(plan):
     runs = plan.confirm(scored(plan))
-    assert all("test" in splits(r) or r["stage"] == "indicators" for r in runs)
+    assert all("test" in splits(r) or r["stage"] in ("indicators", "cost") for r in runs)
     assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} <= set(range(3, 8))
     assert len({r["name"] for r in runs}) == len(runs)
     assert all(r["name"].startswith("confirm-") for r in runs)
