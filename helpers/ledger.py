@@ -157,10 +157,37 @@ CLAIMS = {
         Claim("Q5c", "mixing in data of the ability to be kept keeps it", "混合一些你想保留的原子能力的数据", "08"),
         Claim("Q6a", "several abilities at once, if related and in proportion", "注意相关性和比例", "08"),
         Claim("Q6b", "or stage by stage", "多阶段sft", "08"),
-        Claim("Q7a", "QLoRA of a 7B fits in 12 GB", "12G显存", "09"),
-        Claim("Q7b", "it takes 30 minutes to 2 hours", "30分钟-2小时", "09"),
-        Claim("Q7c", "about 2 yuan an hour on a rented 4090", "2元/小时", "09"),
-        Claim("Q7d", "data and people dominate the bill", "高的是高质量数据集", "09"),
+        Claim(
+            "Q7a",
+            "QLoRA of a 7B fits in 12 GB",
+            "12G显存",
+            "09",
+            "7B shape, the recipe of 05, r=16, a card capped at 11.3 GiB (12 GB less the context): holds if 1 x 2,048 tokens trains; "
+            "'holds if' only shorter rows do (1 x 512); 'does not hold' if those do not either",
+        ),
+        Claim(
+            "Q7b",
+            "it takes 30 minutes to 2 hours",
+            "30分钟-2小时",
+            "09",
+            "1,000 and 3,000 rows of 512 tokens, 3 epochs, the recipe of 05 at 7B shape; measured tokens/s on one card, scaled to an RTX 4090 by "
+            "the published bfloat16 rates (an estimate): holds if both times lie in 0.5–2 h; 'holds if' one; else 'does not hold'",
+        ),
+        Claim(
+            "Q7c",
+            "about 2 yuan an hour on a rented 4090",
+            "2元/小时",
+            "09",
+            "dated prices of a rented RTX 4090 in `data/prices.csv`, in yuan: holds if their median lies in 1.5–2.5; 'does not hold' outside 1–4; else not decided",
+        ),
+        Claim(
+            "Q7d",
+            "data and people dominate the bill",
+            "高的是高质量数据集",
+            "09",
+            "300 rows at 5 minutes each and an hourly wage from the table, against the card's hours for them (3 epochs, 512 tokens, 7B): holds if people "
+            "cost at least 10 times as much; 'does not hold' if less than twice; else not decided",
+        ),
         Claim(
             "Q8a",
             "ORPO costs about what SFT costs, DPO a little more",
