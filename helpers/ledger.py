@@ -210,9 +210,9 @@ CLAIMS = {
             "... or loses less than SFT at equal gain",
             "偏好微调是更好的选择",
             "10",
-            "tone, test: rise of prose loss at the gain (mean of preference accuracy and style kept) that SFT has at 60 steps, read off each "
-            "method's doses of 15 to 120 steps, seed by seed; holds if DPO and ORPO both rise less, upper 95% bound of the difference (t, seeds 3–7) "
-            "< 0; 'holds if' one; 'does not hold' if neither mean is lower; not decided where the gain is not reached",
+            "tone, test, 60 steps in all: SFT; ORPO; 30 steps of SFT and 30 of DPO, or of ORPO. A way counts if its gain (mean of preference "
+            "accuracy and style kept) is at most 3 points below SFT's (lower 95% bound, t, seeds 3–7). Difference of the rise of prose loss to SFT's: holds if the upper "
+            "95% bound is < 0 for DPO and for ORPO (its better way), 'holds if' one; 'does not hold' if no counting way has a lower mean; else not decided",
         ),
         Claim("Q8d", "the more parameters tuned, the more is forgotten", "微调参数越多，遗忘越大", "10"),
         Claim(
@@ -220,8 +220,9 @@ CLAIMS = {
             "good pairs cost more than good rows",
             "偏好对要做到高质量是有难度的",
             "10",
-            "tone: words to write a pair over words to write its chosen reply, and at equal written words (500 pairs by ORPO, 1,000 rows by SFT) "
-            "the difference in gain on test; holds if the ratio is ≥ 1.5 and ORPO is not ahead (lower 95% bound, t, seeds 3–7, ≤ 0); else 'does not hold'",
+            "tone: words to write a pair over words to write its chosen reply, and the difference in gain on test at equal written words, 50, 150 and 500 "
+            "pairs by ORPO against 100, 300 and 1,000 rows by SFT, mean of the three; holds if the ratio is ≥ 1.5 and ORPO is not ahead (lower 95% bound, t, seeds 3–7, ≤ 0); "
+            "else 'does not hold'",
         ),
         Claim("Q9a", "which tool for whom", "大神/高手/落地", "11"),
         Claim("Q9b", "the same job gives the same labels and losses in each", "(ours)", "11"),

@@ -24,7 +24,7 @@ def scored(plan):
     """Search runs of a plan as if all had been run, each setting with the same score."""
     bits = {"exact": "10"}
     methods = {k: bits for k in ("tuned", "v1", "prompt", "style")}
-    after = {"prefers": "10", "style": {"calm": "11", "day": "01"}}
+    after = {"prefers": "10", "style": {"calm": "11", "day": "01"}, "prose": 3.1}
     result = {"methods": methods, "grades": {"100": {"valid": 0.5}}, "after": after}
     return [r | {"result": result} for r in plan.search()]
 
@@ -74,11 +74,14 @@ def test_the_command_line_prints_a_plan(tmp_path):
         assert run(*wrong).returncode == 1 and "confirm build/runs" in run(*wrong).stderr
 
 
-def test_plan_10_takes_the_best_setting_and_breaks_ties_downwards():
+def test_plan_10_takes_the_best_setting_and_among_near_ones_the_least_destructive():
     runs = scored(plan_10)
     assert plan_10.gain(runs[0]) == (0.5 + 0.5) / 2
     assert plan_10.best(runs, "none", "dpo") == (1e-4, 0.05)
-    good = {"after": {"prefers": "11", "style": {"calm": "11", "day": "01"}}}
+    mild = {"after": {"prefers": "10", "style": {"calm": "11", "day": "01"}, "prose": 3.0}}
+    runs = [r | {"result": mild} if "-none-dpo-lr0.0003-b0.1-" in r["name"] else r for r in runs]
+    assert plan_10.best(runs, "none", "dpo") == (3e-4, 0.1)
+    good = {"after": {"prefers": "11", "style": {"calm": "11", "day": "01"}, "prose": 5.0}}
     runs = [r | {"result": good} if "-none-dpo-lr0.001-b0.5-" in r["name"] else r for r in runs]
     assert plan_10.best(runs, "none", "dpo") == (1e-3, 0.5)
     with pytest.raises(SystemExit, match="2 search runs for none, sft"):
