@@ -386,10 +386,24 @@ def rows_needed(runs: dict, families, target: float, resamples: int = 500, seed:
     >>> rows_needed({100: low, 400: high}, np.arange(200), 0.5).mean
     200.0
     """
-    sizes, means, resampled = _resample(runs, families, resamples, seed)
-    found = np.array([rows_to_target(sizes, scores, target) for scores in resampled])
+    mean, found = rows_drawn(runs, families, target, resamples, seed)
     low, high = np.sort(found)[[int(0.025 * resamples), math.ceil(0.975 * resamples) - 1]]
-    return Estimate(rows_to_target(sizes, means, target), float(low), float(high))
+    return Estimate(mean, float(low), float(high))
+
+
+def rows_drawn(
+    runs: dict, families, target: float, resamples: int = 500, seed: int = 0
+) -> tuple[float, np.ndarray]:
+    """What `rows_needed` rests on: its mean, and the rows of every resample (resamples,), inf where not reached.
+
+    Two tasks on the same test rows share their draws of families under the same `seed`: so a ratio of their rows is paired.
+
+    >>> low, high = np.tile([0, 1, 0, 0], (3, 50)), np.tile([1, 1, 1, 0], (3, 50))
+    >>> mean, drawn = rows_drawn({100: low, 400: high}, np.arange(200), 0.5, resamples=20); mean, drawn.shape
+    (200.0, (20,))
+    """
+    sizes, means, resampled = _resample(runs, families, resamples, seed)
+    return rows_to_target(sizes, means, target), np.array([rows_to_target(sizes, s, target) for s in resampled])
 
 
 def _monotone(scores, weights=None, increasing: bool = True) -> np.ndarray:

@@ -86,3 +86,9 @@ def test_plan_10_takes_the_best_setting_and_among_near_ones_the_least_destructiv
     assert plan_10.best(runs, "none", "dpo") == (1e-3, 0.5)
     with pytest.raises(SystemExit, match="2 search runs for none, sft"):
         plan_10.best([r for r in runs if r["name"] != "search-none-sft-lr0.001-b0.1-x60-s1"], "none", "sft")
+
+
+def test_plan_10_lets_sft_come_first_at_the_rate_that_its_own_search_found():
+    from helpers import runs
+
+    assert plan_10.SFT_RATE == plan_10.best(list(runs.load("10")), "none", "sft")[0]
