@@ -6,8 +6,9 @@
 
 Search: valid rows, seeds 0-2, one rate for all tasks and sizes of a kind (`KINDS`): the highest mean exact match; a tie goes
 to the lower rate. `sentiment` was first run at the rate of `extract`, 8e-3, and did not fit its own rows there (49% of 400): it has its own
-search since, and those three runs are not in the record. In the runs with wrong answers at 400 and 1,600
-rows, `own_rows` was read from wrong rows only (`draw` did not mix them); the cell is mended, these six are to be run anew. Confirm: test rows, once, seeds 3-7 up to 400 rows and 3-5 above. Every run of a task takes the same number of steps.
+search since, and those three runs are not in the record. Confirm: test rows, once, seeds 3-7 up to 400 rows and 3-5 above.
+Every run of a task takes the same number of steps. The runs with wrong answers at 400 and 1,600 rows were recorded twice: the
+first time `own_rows` had been read from wrong rows only.
 """
 
 import itertools
