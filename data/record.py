@@ -4,9 +4,10 @@
     python data/record.py 05 --merge build/runs                                          into data/runs/05.jsonl
 
 A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}}``. A run executes, in order, the code cells
-tagged ``record`` and those tagged ``record-<stage>``; after the cell tagged ``parameters`` the run's settings replace the
-notebook's constants. What the cells leave in ``RESULT`` is written with the environment, as soon as the run ends; finished
-runs are skipped on a repeat. The notebook therefore stays the one place where the experiment is written.
+tagged ``record`` and those tagged ``record-<stage>``, or with stage ``all`` every one but widgets and exercises; after the cell
+tagged ``parameters`` the run's settings replace the notebook's constants. What the cells leave in ``RESULT`` is written with the
+environment, as soon as the run ends; finished runs are skipped on a repeat. The notebook therefore stays the one place where
+the experiment is written.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import linecache
 import multiprocessing
 import os
 import shutil
@@ -24,6 +26,7 @@ import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+NOT_RECORDED = {"colab", "exercise", "exercise-check", "nbval-ignore-output"}  # of stage "all": they want a reader
 sys.path.insert(0, str(ROOT))
 
 
@@ -40,7 +43,8 @@ def cells_to_run(notebook: dict, stage: str) -> list[tuple[bool, str]]:
     chosen = []
     for cell in notebook["cells"]:
         tags = cell.get("metadata", {}).get("tags", [])
-        if cell["cell_type"] == "code" and ("record" in tags or f"record-{stage}" in tags):
+        wanted = NOT_RECORDED.isdisjoint(tags) if stage == "all" else {"record", f"record-{stage}"} & set(tags)
+        if cell["cell_type"] == "code" and wanted:
             chosen.append(("parameters" in tags, "".join(cell["source"])))
     if not any(is_parameters for is_parameters, _ in chosen):
         raise ValueError(f"no cell tagged both parameters and record: stage {stage!r} has nothing to set")
@@ -70,6 +74,8 @@ def environment(notebook: Path | None = None) -> dict:
 def run_one(job: tuple) -> str:
     """Execute one run in this process and write its JSON; a run that fails leaves its traceback in `<name>.error`."""
     path, run, out, jobs = job
+    from helpers import hardware
+
     target = Path(out) / f"{run['name']}.json"
     if target.exists():
         return f"{run['name']}: already there"
@@ -79,12 +85,20 @@ def run_one(job: tuple) -> str:
     work = tempfile.mkdtemp(prefix="record-")
     os.environ["COURSE_WORK"] = work
     try:
-        for is_parameters, source in cells_to_run(json.loads(Path(path).read_text(encoding="utf-8")), run["stage"]):
-            exec(compile(source, f"{Path(path).name}", "exec"), space)
+        cells = cells_to_run(json.loads(Path(path).read_text(encoding="utf-8")), run["stage"])
+        for number, (is_parameters, source) in enumerate(cells):
+            name = f"{Path(path).name}, recorded cell {number}"
+            linecache.cache[name] = len(source), None, source.splitlines(True), name  # for tracebacks and inspect
+            exec(compile(source, name, "exec"), space)
             if is_parameters:
                 if unknown := [k for k in run["set"] if k not in space]:
                     raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
                 space.update(run["set"])
+        if run["stage"] == "all":
+            asked = {
+                k: os.path.basename(os.environ.get(k, "")) for k in ("COURSE_MODEL", "COURSE_GPU_GIB", "COURSE_STEPS")
+            }
+            space["RESULT"] |= {"peak_gib": round(hardware.peak_memory_gib(), 2), "asked": asked}
         record = {
             "notebook": Path(path).stem,
             **run,

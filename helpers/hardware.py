@@ -22,6 +22,7 @@ import torch
 GIB = 1024**3
 PACKAGES = ("torch", "transformers", "peft", "trl", "bitsandbytes", "datasets", "accelerate")
 NEEDED_DISK_GIB, NEEDED_MEMORY_GIB = 2.0, 4.0
+CONTEXT_GIB = 0.7  # what CUDA itself takes of a card before any tensor
 
 
 @dataclass(frozen=True)
@@ -124,20 +125,41 @@ def _clock(work) -> float:
 
 
 def detect(parameters: float = 0.135e9) -> Hardware:
-    """Look at this machine. `parameters`: of the model to train, 0.135e9 for the bundled one."""
+    """Look at this machine. `parameters`: of the model to train, 0.135e9 for the bundled one.
+
+    `COURSE_GPU_GIB=12` imitates a smaller card: this process then gets 12 GiB less `CONTEXT_GIB`, and an error above that.
+    """
     gpu = torch.cuda.is_available()
+    card_gib = imitate_card(torch.cuda.get_device_properties(0).total_memory / GIB) if gpu else 0.0
     return Hardware(
         cpu=cpu_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gib=round(memory_bytes() / GIB, 1),
         disk_gib=round(shutil.disk_usage(Path.cwd()).free / GIB, 1),
         gpus=tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if gpu else (),
-        gpu_memory_gib=round(torch.cuda.get_device_properties(0).total_memory / GIB, 1) if gpu else 0.0,
+        gpu_memory_gib=round(card_gib, 1),
         capability=torch.cuda.get_device_capability(0) if gpu else None,
         cpu_bf16_faster=not gpu and bf16_faster_on_cpu(),
         parameters=parameters,
         versions=versions(),
     )
+
+
+def imitate_card(total_gib: float) -> float:
+    """The card's memory in GiB: its own, or the smaller one that `COURSE_GPU_GIB` imitates. ValueError for other than a number."""
+    text = os.environ.get("COURSE_GPU_GIB", "")
+    if not text:
+        return total_gib
+    try:
+        wanted = float(text)
+    except ValueError:
+        wanted = 0.0
+    if not CONTEXT_GIB < wanted <= total_gib:
+        raise ValueError(
+            f"COURSE_GPU_GIB={text!r}: give a number of GiB above {CONTEXT_GIB} and at most this card's {total_gib:.1f}"
+        )
+    torch.cuda.set_per_process_memory_fraction((wanted - CONTEXT_GIB) / total_gib)
+    return wanted
 
 
 def versions() -> dict[str, str]:

@@ -391,9 +391,7 @@ def rows_needed(runs: dict, families, target: float, resamples: int = 500, seed:
     return Estimate(mean, float(low), float(high))
 
 
-def rows_drawn(
-    runs: dict, families, target: float, resamples: int = 500, seed: int = 0
-) -> tuple[float, np.ndarray]:
+def rows_drawn(runs: dict, families, target: float, resamples: int = 500, seed: int = 0) -> tuple[float, np.ndarray]:
     """What `rows_needed` rests on: its mean, and the rows of every resample (resamples,), inf where not reached.
 
     Two tasks on the same test rows share their draws of families under the same `seed`: so a ratio of their rows is paired.

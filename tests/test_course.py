@@ -121,8 +121,23 @@ def test_recorder_runs_the_cells_with_other_constants(tmp_path, monkeypatch):
     assert "boom" in (out / "two.error").read_text() and not (out / "two.json").exists()
     record.run_one((str(path), {"name": "three", "stage": "a", "set": {"TYPO": 1}}, str(out), 1))
     assert "TYPO" in (out / "three.error").read_text()
+    book["cells"].append(
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": "import inspect\ndef f(): pass\nRESULT['f'] = inspect.getsource(f)",
+        }
+    )
+    book["cells"] += notebook((["exercise"], "raise RuntimeError('no exercise')"))["cells"]
+    book["cells"][3]["source"] = "RESULT = {'n': N}"  # stage "all": every cell but widgets and exercises
+    path.write_text(json.dumps(book))
+    monkeypatch.setenv("COURSE_GPU_GIB", "12")
+    record.run_one((str(path), {"name": "four", "stage": "all", "set": {}}, str(out), 1))
+    whole = json.loads((out / "four.json").read_text())["result"]
+    assert whole["n"] == 99 and whole["f"].strip() == "def f(): pass" and whole["peak_gib"] > 0
+    assert whole["asked"]["COURSE_GPU_GIB"] == "12"
     target = tmp_path / "05.jsonl"
-    assert record.merge(out, target) == 1 and record.merge(out, target) == 1
+    assert record.merge(out, target) == 2 and record.merge(out, target) == 2
 
 
 def test_recorded_runs_have_their_environment_and_follow_the_plan():
@@ -160,7 +175,7 @@ USED = {"01": ("handbook", "handbook_articles", "routing", "policy", "extract", 
 
 @pytest.mark.parametrize(
     "number, plan, whole",
-    [("01", plan_01, True), ("02", plan_02, True), ("03", plan_03, True), ("10", plan_10, False)],
+    [("01", plan_01, True), ("02", plan_02, True), ("03", plan_03, True), ("10", plan_10, True)],
 )
 def test_later_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, whole):
     """`whole`: every run of the plan is there; otherwise each run that is there belongs to it."""

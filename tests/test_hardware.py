@@ -97,3 +97,19 @@ def test_detect_sees_this_machine():
     assert hw.cores >= 1 and hw.memory_gib > 1 and hw.disk_gib > 0 and "missing" not in hw.versions.values()
     assert hw.device == ("cuda" if torch.cuda.is_available() else "cpu")
     assert "PROBLEM" in hardware.doctor(hw) or "none found" in hardware.doctor(hw)
+
+
+def test_a_smaller_card_can_be_imitated(monkeypatch):
+    given = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", given.append)
+    monkeypatch.delenv("COURSE_GPU_GIB", raising=False)
+    assert hardware.imitate_card(80.0) == 80.0 and not given
+    monkeypatch.setenv("COURSE_GPU_GIB", "12")
+    assert hardware.imitate_card(80.0) == 12.0 and given == [pytest.approx(11.3 / 80)]
+
+
+@pytest.mark.parametrize("wrong", ["a lot", "0.5", "-12", "81", "nan"])
+def test_an_impossible_card_is_refused(monkeypatch, wrong):
+    monkeypatch.setenv("COURSE_GPU_GIB", wrong)
+    with pytest.raises(ValueError, match="above 0.7 and at most this card's 80.0"):
+        hardware.imitate_card(80.0)

@@ -96,11 +96,13 @@ def confirm(runs: list[dict]) -> list[dict]:
     singles = [key for key in METHODS if key[0] == "none"]
     for seed, key, steps in itertools.product(range(3, 8), singles, DOSES):
         plan.append(run("confirm", *key, *chosen[key], seed, steps))
-    for seed, method in itertools.product(range(3, 8), ("sft", "dpo", "orpo")):  # what a second training does to a first
+    for seed, method in itertools.product(
+        range(3, 8), ("sft", "dpo", "orpo")
+    ):  # what a second training does to a first
         first = {"ROUTED": 640, "FIRST_STEPS": 200, "FIRST_RATE": 2e-3}  # as in 05
         plan.append(run("confirm", "routing", method, *chosen["none", method], seed, **first))
-    for repeat in (1, 30):  # the cost of a step at 7B shape, short and long tickets: alone on the card
-        own = {"SHAPE": SHAPE_7B, "REPEAT": repeat, "BATCH": 8, "MAX_LENGTH": 192 if repeat == 1 else 1024}
+    for repeat, batch in ((1, 32), (24, 4)):  # cost at 7B shape, short and long tickets, about as many tokens a step
+        own = {"SHAPE": SHAPE_7B, "REPEAT": repeat, "BATCH": batch, "MAX_LENGTH": 192 if repeat == 1 else 1024}
         plan.append({"name": f"confirm-cost-7b-repeat{repeat}", "stage": "cost", "set": own})
     for seed, (pairs, rows) in itertools.product(range(3, 8), WORDS.items()):  # equal words to write
         plan.append(run("confirm", "none", "orpo", *chosen["none", "orpo"], seed, PAIRS=pairs))
