@@ -214,7 +214,7 @@ CLAIMS = {
             "accuracy and style kept) is at most 3 points below SFT's (lower 95% bound, t, seeds 3–7). Difference of the rise of prose loss to SFT's: holds if the upper "
             "95% bound is < 0 for DPO and for ORPO (its better way), 'holds if' one; 'does not hold' if no counting way has a lower mean; else not decided",
         ),
-        Claim("Q8d", "the more parameters tuned, the more is forgotten", "微调参数越多，遗忘越大", "10"),
+        Claim("Q8d", "the more parameters tuned, the more is forgotten", "微调参数越多，遗忘越大", "08"),
         Claim(
             "Q8e",
             "good pairs cost more than good rows",

@@ -2,7 +2,6 @@
 
     python data/runs/plan_10.py search               > build/10_search.json
     python data/runs/plan_10.py confirm build/runs   > build/10_confirm.json     after the search has run
-    python data/runs/plan_10.py live                 > build/10_live.json        the notebook's own runs, on a CPU
 
 Search: valid pairs, seeds 0-2; each method's rate, and its beta (DPO) or lambda (ORPO). A setting is judged by its `gain`: the
 mean of two shares, pairs whose chosen reply is ahead and replies that keep all five rules of style. Among settings within half a
@@ -110,18 +109,7 @@ def confirm(runs: list[dict]) -> list[dict]:
     return plan
 
 
-def live() -> list[dict]:
-    """The notebook's own three runs, seeds 3-5."""
-    small = {"BATCH": 4, "TEST_ROWS": 10**6, "REPLIES": 32, "ITEMS": 10**6}
-    settings = (("sft", 2e-3), ("orpo", 2e-3), ("dpo", 3e-4))
-    return [
-        {"name": f"live-{m}-s{s}", "stage": "tuned",
-         "set": small | {"METHOD": m, "LEARNING_RATE": lr, "SEED": s, "STEPS": 12, "SPLIT": "test"}}
-        for s in range(3, 6) for m, lr in settings
-    ]  # fmt: skip
-
-
 if __name__ == "__main__":
     from record import print_plan
 
-    print_plan(__doc__, search=search, confirm=confirm, live=live)
+    print_plan(__doc__, search=search, confirm=confirm)
