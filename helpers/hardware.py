@@ -38,6 +38,7 @@ class Hardware:
     capability: tuple[int, int] | None = None
     cpu_bf16_faster: bool = False
     parameters: float = 0.135e9  # of the model to train: decides batch and checkpointing
+    row_tokens: int = 1024  # of the rows to train on: decides the batch
     versions: dict = field(default_factory=dict)
     python: str = platform.python_version()
 
@@ -79,10 +80,14 @@ class Hardware:
 
     @property
     def batch_size(self) -> int:
-        """Rows a forward pass; `accumulation` makes up the rest of an effective batch of 8."""
+        """Rows a forward pass; `accumulation` makes up the rest of an effective batch of 8.
+
+        Short rows need less: with a 7B, 8 rows of 128 tokens fit where 1,024 tokens allow 2.
+        """
         if self.capability is None or self.parameters < 1e9:
             return 8
-        room = self.gpu_memory_gib - 0.7 - 0.75 * self.parameters / 1e9  # context, 4-bit weights with their scales
+        room = self.gpu_memory_gib - CONTEXT_GIB - 0.75 * self.parameters / 1e9  # 4-bit weights with their scales
+        room *= 1024 / self.row_tokens
         return 8 if room > 12 else 4 if room > 7 else 2 if room > 4 else 1
 
     @property
@@ -124,8 +129,8 @@ def _clock(work) -> float:
     return time.perf_counter() - start
 
 
-def detect(parameters: float = 0.135e9) -> Hardware:
-    """Look at this machine. `parameters`: of the model to train, 0.135e9 for the bundled one.
+def detect(parameters: float = 0.135e9, row_tokens: int = 1024) -> Hardware:
+    """Look at this machine. `parameters`: of the model to train, 0.135e9 for the bundled one; `row_tokens`: of its rows.
 
     `COURSE_GPU_GIB=12` imitates a smaller card: this process then gets 12 GiB less `CONTEXT_GIB`, and an error above that.
     """
@@ -141,6 +146,7 @@ def detect(parameters: float = 0.135e9) -> Hardware:
         capability=torch.cuda.get_device_capability(0) if gpu else None,
         cpu_bf16_faster=not gpu and bf16_faster_on_cpu(),
         parameters=parameters,
+        row_tokens=row_tokens,
         versions=versions(),
     )
 

@@ -113,3 +113,9 @@ def test_an_impossible_card_is_refused(monkeypatch, wrong):
     monkeypatch.setenv("COURSE_GPU_GIB", wrong)
     with pytest.raises(ValueError, match="above 0.7 and at most this card's 80.0"):
         hardware.imitate_card(80.0)
+
+
+def test_short_rows_allow_a_larger_batch():
+    long, short = (Hardware(**(RTX3060 | {"parameters": B7, "row_tokens": n})) for n in (1024, 128))
+    assert long.batch_size == 2 and short.batch_size == 8
+    assert all(hw.batch_size * hw.accumulation == 8 for hw in (long, short))
