@@ -8,8 +8,11 @@ import plan_01
 import plan_02
 import plan_03
 import plan_05
+import plan_09
 import plan_10
 import pytest
+
+from helpers import runs
 
 PLANS = (plan_01, plan_02, plan_03, plan_05, plan_10)
 
@@ -92,3 +95,17 @@ def test_plan_10_lets_sft_come_first_at_the_rate_that_its_own_search_found():
     from helpers import runs
 
     assert plan_10.SFT_RATE == plan_10.best(list(runs.load("10")), "none", "sft")[0]
+
+
+def test_the_record_of_09_follows_its_plan(tmp_path):
+    recorded = {r["name"]: r for r in runs.load("09")}
+    for name in ("measure-ladder", "measure-compiled"):
+        (tmp_path / f"{name}.json").write_text(json.dumps(recorded[name]))
+    plan = {p["name"]: p for p in plan_09.measure(*plan_09.finished(tmp_path))}
+    for name in recorded.keys() - {"end-to-end-05"}:
+        assert recorded[name]["set"] == plan[name]["set"], name
+    assert recorded["end-to-end-05"]["result"]["asked"]["COURSE_GPU_GIB"] == "12"
+    assert {f"measure-{kind}-{size}" for kind in ("fit", "check") for size in plan_09.SHAPES} <= recorded.keys()
+    assert (len(plan_09.FIT), len(plan_09.CHECK)) == (12, 24)
+    key = lambda point: (point[0], tuple(sorted(point[1].items())))
+    assert not set(map(key, plan_09.FIT)) & set(map(key, plan_09.CHECK))
