@@ -26,6 +26,7 @@ FREE = {  # functions that take **kwargs: the arguments that the notebooks may u
         "revision",
         "quantization_config",
         "dtype",
+        "attn_implementation",
         "device_map",
         "use_safetensors",
         "trust_remote_code",
