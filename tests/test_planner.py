@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import planner, runs
+from helpers import hardware, planner, runs
 from helpers.planner import CARDS, PRICES, START, Fit, Plan, Shape, room
 
 SEVEN = Shape.of(planner.SHAPES["7B"])
@@ -397,3 +397,7 @@ def test_the_time_to_unpack_is_that_of_the_recorded_profile():
     card = planner.CARDS[next(c for c in planner.CARDS if c in profile["environment"]["card"])]
     at_best = 2.5 * shape.linear_parameters * 3 / card.bandwidth  # three passes through the layers
     assert stock["shares"]["4-bit unpacking"] / 2 / at_best == pytest.approx(planner.UNPACK, rel=0.2)
+
+
+def test_cuda_takes_the_same_of_a_card_everywhere():
+    assert planner.CONTEXT == hardware.CONTEXT_GIB

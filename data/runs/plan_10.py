@@ -95,9 +95,8 @@ def confirm(runs: list[dict]) -> list[dict]:
     singles = [key for key in METHODS if key[0] == "none"]
     for seed, key, steps in itertools.product(range(3, 8), singles, DOSES):
         plan.append(run("confirm", *key, *chosen[key], seed, steps))
-    for seed, method in itertools.product(
-        range(3, 8), ("sft", "dpo", "orpo")
-    ):  # what a second training does to a first
+    for seed, method in itertools.product(range(3, 8), ("sft", "dpo", "orpo")):
+        # what a second training does to a first
         first = {"ROUTED": 640, "FIRST_STEPS": 200, "FIRST_RATE": 2e-3}  # as in 05
         plan.append(run("confirm", "routing", method, *chosen["none", method], seed, **first))
     for repeat, batch in ((1, 32), (24, 4)):  # cost at 7B shape, short and long tickets, about as many tokens a step
