@@ -86,9 +86,24 @@ class Hardware:
         """
         if self.capability is None or self.parameters < 1e9:
             return 8
-        room = self.gpu_memory_gib - CONTEXT_GIB - 0.75 * self.parameters / 1e9  # 4-bit weights with their scales
-        room *= 1024 / self.row_tokens
+        room = self._room * 1024 / self.row_tokens
         return 8 if room > 12 else 4 if room > 7 else 2 if room > 4 else 1
+
+    @property
+    def compile_layers(self) -> bool:
+        """Whether to `compile()` each layer: from 1B parameters on, where there is room for what the compiler keeps.
+
+        A 7B kept 2.5 GiB for 1,024 tokens of a step (notebook 09, measured).
+
+        >>> Hardware(gpus=("RTX 4090",), gpu_memory_gib=24, capability=(8, 9), parameters=7.6e9, row_tokens=512).compile_layers
+        True
+        """
+        kept = 3.5 * self.batch_size * self.row_tokens / 1024 * self.parameters / 7.6e9  # GiB, with a reserve
+        return self.gradient_checkpointing and self._room > kept
+
+    @property
+    def _room(self) -> float:  # GiB beside the context and 4-bit weights with their scales
+        return self.gpu_memory_gib - CONTEXT_GIB - 0.75 * self.parameters / 1e9
 
     @property
     def accumulation(self) -> int:

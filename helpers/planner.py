@@ -434,13 +434,14 @@ def cost(hours: float, prices, card: str, currency: str = "CNY") -> dict:
 
 
 def recorded(kind: str) -> list[tuple[Plan, float, float]]:
-    """(plan, peak GiB, seconds a step) of the recorded settings of a kind, "fit" or "check", that found room.
+    """(plan, peak GiB, seconds a step) of the recorded settings of a kind, "fit" or "check", that found room; of a setting
+    that was measured in more than one process, the means.
 
     ValueError names what a setting lacks; FileNotFoundError where nothing is recorded.
     """
     from helpers import runs
 
-    out, keys = [], ("method", "rank", "batch", "length", "checkpointing", "optimizer", "fused", "compiled")
+    found, keys = {}, ("method", "rank", "batch", "length", "checkpointing", "optimizer", "fused", "compiled")
     for run in runs.load("09"):
         if run["name"].startswith(f"measure-{kind}-"):
             for s in (s for s in run["result"]["settings"] if s["fits"]):
@@ -448,8 +449,8 @@ def recorded(kind: str) -> list[tuple[Plan, float, float]]:
                     raise ValueError(f"a setting of {run['name']} lacks {', '.join(missing)}")
                 own = {k: s[k] for k in keys} | {"compiled": bool(s["compiled"])}  # the record says how
                 plan = Plan(Shape.of(run["set"]["SHAPE"]), **own)
-                out.append((plan, s["peak_gib"], s["step"]))
-    return out
+                found.setdefault(plan, []).append((s["peak_gib"], s["step"]))
+    return [(plan, *np.mean(times, axis=0).tolist()) for plan, times in found.items()]
 
 
 def calibrate(measured: list[tuple[Plan, float, float]], rate: float, card: str = "H100") -> Fit:

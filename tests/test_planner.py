@@ -387,8 +387,7 @@ def test_the_committed_fit_is_that_of_the_record_and_holds_on_the_settings_it_wa
     rate = next(r for r in runs.load("09") if r["name"] == "measure-ladder")["result"]["matrix_rate"]
     checked = planner.recorded("check")
     assert np.quantile([abs(p.total() / gib - 1) for p, gib, _ in checked], 0.9) < 0.10
-    # the aim is 0.25 and not reached: the recorded host's own pace differed by more between runs of one setting
-    assert np.quantile([abs(p.seconds(rate) / s - 1) for p, _, s in checked], 0.9) < 0.30
+    assert np.quantile([abs(p.seconds(rate) / s - 1) for p, _, s in checked], 0.9) < 0.25
 
 
 def test_the_time_to_unpack_is_that_of_the_recorded_profile():

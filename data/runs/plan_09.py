@@ -52,12 +52,31 @@ ENDS = (  # from the best recipe
     ("inputs of layers in main memory", OFFLOAD | {"offload": "inputs"}),
     ("best, 8 x 1024", {"batch": 8}),
 )
+GRAPHS = (  # from the best recipe: a compiled layer is recorded once, then sent to the card as one call
+    ("best", {}),
+    ("best, CUDA graphs", {"cuda_graphs": True}),
+    ("inside the checkpoint, CUDA graphs", {"compiled": "layer", "cuda_graphs": True}),
+    ("no layer recomputed, CUDA graphs", {"checkpointing": 0.0, "cuda_graphs": True}),
+    ("best, 8 x 1024, CUDA graphs", {"batch": 8, "cuda_graphs": True}),
+    ("best, 1 x 2048, CUDA graphs", {"batch": 1, "length": 2048, "cuda_graphs": True}),
+    ("packed to one length, CUDA graphs", {"real": True, "batching": "packed", "multiple": 4096, "cuda_graphs": True}),
+    ("profile, CUDA graphs", {"profile": True, "cuda_graphs": True}),
+)
 LEAST = (  # 1 x 2,048, from the best recipe
     ("best", {}),
     ("activations in main memory", OFFLOAD),
     ("embedding in main memory", {"embedding": "main memory"}),
     ("both in main memory", OFFLOAD | {"embedding": "main memory"}),
     ("both, adapters in bfloat16", OFFLOAD | {"embedding": "main memory", "adapters": "trl"}),
+)
+SHORT = (  # 05's own step, 8 rows of 128 tokens, on 12 GB
+    ("stock trl", {}),
+    ("no layer recomputed", {"checkpointing": 0.0}),
+    ("compiled inside the checkpoint", {"compiled": "layer"}),
+    ("compiled with its checkpoint", {"compiled": "checkpoint"}),
+    ("compiled, no layer recomputed", {"compiled": "checkpoint", "checkpointing": 0.0}),
+    ("CUDA graphs", {"compiled": "checkpoint", "cuda_graphs": True}),
+    ("CUDA graphs, no layer recomputed", {"compiled": "checkpoint", "cuda_graphs": True, "checkpointing": 0.0}),
 )
 REAL = (  # rows of real lengths; packed rows see only themselves: a mask by position for sdpa, by block for flex_attention
     ("padded, stock trl", STOCK | {"steps": 27}),
@@ -70,9 +89,6 @@ REAL = (  # rows of real lengths; packed rows see only themselves: a mask by pos
 )
 SIZES = ((1, 512), (1, 1024), (1, 2048), (1, 4096), (4, 512), (4, 1024), (4, 2048))  # rows x tokens
 LARGER = ((2, 1024), (8, 1024), (16, 1024), (1, 8192))
-KEPT = (  # with 24 GB: fewer layers recomputed
-    (2, 1024, 0.0), (4, 1024, 0.0), (8, 1024, 0.0), (4, 1024, 0.5), (8, 1024, 0.5), (1, 4096, 0.0),
-)  # fmt: skip
 
 BOTH = {"fused": True, "compiled": "layer"}
 FIT = (  # shape, setting: 12; plain and with fused kernels and compiled layers
@@ -125,29 +141,24 @@ def run(name: str, settings: list[dict], shape: dict) -> dict:
     return {"name": f"measure-{name}", "stage": "ladder", "set": {"SHAPE": shape, "SETTINGS": settings}}
 
 
-def of_planner(kind: str, points) -> list[dict]:
-    """A run for each shape, the smallest first."""
-    return [
-        run(
-            f"{kind}-{size}",
-            [{"name": f"{kind} {size} {i}"} | s for i, (of, s) in enumerate(points) if of == size],
-            shape,
-        )
-        for size, shape in SHAPES.items()
+def of_planner(kind: str, points, again: bool = False) -> list[dict]:
+    """A run for each shape, the smallest first; `again`: a second time, in another process and with two steps more."""
+    end, more = ("-again", {"steps": 10}) if again else ("", {})
+    settings = lambda size: [
+        {"name": f"{kind} {size} {i}"} | more | s for i, (of, s) in enumerate(points) if of == size
     ]
+    return [run(f"{kind}-{size}{end}", settings(size), shape) for size, shape in SHAPES.items()]
 
 
 def measure(best: dict = BEST, kernels: bool = True) -> list[dict]:
     """All runs by priority, those that need the best recipe after the ladders that find it; without `kernels` no Liger."""
     eager = FUSED | {"fused": kernels}
     seven = SHAPES["7B"]
-    kept = [
-        capped(f"{share:.0%} recomputed", best | {"checkpointing": share}, 23.3, [(b, t)])[0] for b, t, share in KEPT
-    ]
+    graphs = best | {"cuda_graphs": True}
     few = seven | {"vocab_size": 49152}  # the vocabulary of earlier notes
     real = named(REAL[:1], real=True) + named(REAL[1:-1], real=True, **eager) + named(REAL[-1:], real=True, **best)
     small = [("stock trl", STOCK), ("stock trl, 8 x 1024", STOCK | {"batch": 8}), ("best", best)]
-    small += [("best, 8 x 1024", best | {"batch": 8}), ("no layer recomputed", best | {"checkpointing": 0.0})]
+    small += [("best, CUDA graphs", graphs), ("best, 8 x 1024", best | {"batch": 8}), ("no layer recomputed", best | {"checkpointing": 0.0})]
     small += [(f"{name}, 1 x 2048", best | {"batch": 1, "length": 2048} | change) for name, change in LEAST[:2]]
     return [
         run("ladder", ladder(), seven),
@@ -159,10 +170,14 @@ def measure(best: dict = BEST, kernels: bool = True) -> list[dict]:
         run("real", real, seven),
         *of_planner("fit", FIT),
         *of_planner("check", CHECK),
+        *of_planner("fit", FIT, again=True),
+        *of_planner("check", CHECK, again=True),
+        run("graphs", named(GRAPHS, **best), seven),
+        run("short", named(SHORT, batch=8, length=128, cap=11.3, steps=12, **STOCK), seven),
         run("caps-12-stock", capped("stock trl", STOCK, 11.3, SIZES), seven),
-        run("caps-12-best", capped("best", best, 11.3, SIZES), seven),
-        run("caps-24-kept", kept, seven),
-        run("caps-24-best", capped("best", best, 23.3, SIZES + LARGER), seven),
+        run("caps-12-best", capped("best", best | {"compiled": "layer"}, 11.3, SIZES), seven),
+        run("caps-12-graphs", capped("CUDA graphs", graphs, 11.3, [s for s in SIZES if s[0] * s[1] <= 2048]), seven),
+        run("caps-24-best", capped("CUDA graphs", graphs, 23.3, SIZES + LARGER), seven),
         run("caps-24-stock", capped("stock trl", STOCK, 23.3, SIZES + LARGER), seven),
         run("few-words", named(small), few),
     ]  # fmt: skip
@@ -179,8 +194,9 @@ def rehearsal() -> list[dict]:
     rest += named(ENDS[4:5], **BEST) + named(REAL[5:6], real=True, **FUSED)
     rest += named([("packed, compiled", BEST | {"batching": "packed", "multiple": 1024})], real=True)
     rest += named([("plain again", {})])
-    pair = (("try-a", eager), ("try-b", rest))
-    return [run("", [s | short for s in settings], shape) | {"name": name} for name, settings in pair]
+    graphs = named(GRAPHS[1:] + SHORT[-1:], optimizer="adamw_8bit", compiled="checkpoint")
+    runs = (("try-a", eager), ("try-b", rest), ("try-c", graphs))
+    return [run("", [s | short for s in settings], shape) | {"name": name} for name, settings in runs]
 
 
 def finished(folder: Path) -> tuple[dict, bool]:
