@@ -1,18 +1,20 @@
 """What this machine has, what the trainer may use of it, and what to do about each problem.
 
 - ``detect()``   a ``Hardware`` record: CPU, memory, disk, GPU, versions, mirrors
-- ``Hardware.*`` the trainer's fields: ``use_cpu bf16 fp16 gradient_checkpointing adapter_dtype batch_size``
+- ``Hardware.*`` the trainer's fields: ``use_cpu bf16 fp16 gradient_checkpointing compile_layers adapter_dtype batch_size``
 - ``doctor()``   the same as a page for people, each problem with its cure
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import shutil
 import subprocess
 import sys
+import sysconfig
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +39,7 @@ class Hardware:
     gpu_memory_gib: float = 0.0
     capability: tuple[int, int] | None = None
     cpu_bf16_faster: bool = False
+    compiler: bool = False  # whether torch.compile can make kernels for the card
     parameters: float = 0.135e9  # of the model to train: decides batch and checkpointing
     row_tokens: int = 1024  # of the rows to train on: decides the batch
     versions: dict = field(default_factory=dict)
@@ -91,15 +94,15 @@ class Hardware:
 
     @property
     def compile_layers(self) -> bool:
-        """Whether to `compile()` each layer: from 1B parameters on, where there is room for what the compiler keeps.
+        """Whether to `compile()` each layer: from 1B parameters and capability 8.0 on, where a compiler is installed and
+        there is room for what it keeps (a 7B: 3 GiB for each 1,024 tokens of a step, measured in notebook 09).
 
-        A 7B kept 2.5 GiB for 1,024 tokens of a step (notebook 09, measured).
-
-        >>> Hardware(gpus=("RTX 4090",), gpu_memory_gib=24, capability=(8, 9), parameters=7.6e9, row_tokens=512).compile_layers
+        >>> card = dict(gpus=("RTX 4090",), gpu_memory_gib=24, capability=(8, 9), compiler=True)
+        >>> Hardware(parameters=7.6e9, row_tokens=512, **card).compile_layers
         True
         """
         kept = 3.5 * self.batch_size * self.row_tokens / 1024 * self.parameters / 7.6e9  # GiB, with a reserve
-        return self.gradient_checkpointing and self._room > kept
+        return self.compiler and self.bf16 and self.gradient_checkpointing and self._room > kept
 
     @property
     def _room(self) -> float:  # GiB beside the context and 4-bit weights with their scales
@@ -113,6 +116,14 @@ class Hardware:
         4
         """
         return 8 // self.batch_size
+
+
+def can_compile() -> bool:
+    """Whether `torch.compile` finds what it needs for a GPU: Triton, a C compiler and Python's headers (rented images
+    without developer packages lack the latter two)."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    headers = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    return bool(importlib.util.find_spec("triton") and compiler and headers.exists())
 
 
 def pin_one_gpu() -> str:
@@ -160,6 +171,7 @@ def detect(parameters: float = 0.135e9, row_tokens: int = 1024) -> Hardware:
         gpu_memory_gib=round(card_gib, 1),
         capability=torch.cuda.get_device_capability(0) if gpu else None,
         cpu_bf16_faster=not gpu and bf16_faster_on_cpu(),
+        compiler=gpu and can_compile(),
         parameters=parameters,
         row_tokens=row_tokens,
         versions=versions(),

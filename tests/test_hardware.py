@@ -119,3 +119,36 @@ def test_short_rows_allow_a_larger_batch():
     long, short = (Hardware(**(RTX3060 | {"parameters": B7, "row_tokens": n})) for n in (1024, 128))
     assert long.batch_size == 2 and short.batch_size == 8
     assert all(hw.batch_size * hw.accumulation == 8 for hw in (long, short))
+
+
+@pytest.mark.parametrize(
+    "change, compiled",
+    [
+        ({}, True),
+        ({"row_tokens": 1024}, False),  # 2 rows of 1,024 tokens keep more than 12 GB have beside a 7B
+        ({"row_tokens": 1024, "gpu_memory_gib": 24}, False),  # 8 rows
+        ({"row_tokens": 512, "gpu_memory_gib": 24}, True),
+        ({"compiler": False}, False),
+        ({"capability": (7, 5)}, False),
+        ({"parameters": 0.135e9}, False),
+        ({"capability": None, "gpus": ()}, False),
+    ],
+)
+def test_layers_are_compiled_where_there_is_room_and_a_compiler(change, compiled):
+    card = RTX3060 | {"parameters": B7, "row_tokens": 128, "compiler": True}
+    assert Hardware(**(card | change)).compile_layers is compiled
+
+
+def test_a_compiler_needs_triton_a_c_compiler_and_headers(monkeypatch, tmp_path):
+    found = {"triton": True, "gcc": "/usr/bin/gcc"}
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr(hardware.importlib.util, "find_spec", found.get)
+    monkeypatch.setattr(hardware.shutil, "which", found.get)
+    monkeypatch.setattr(hardware.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    assert not hardware.can_compile()
+    (tmp_path / "Python.h").touch()
+    assert hardware.can_compile()
+    for lost in ("gcc", "triton"):
+        kept = found.pop(lost)
+        assert not hardware.can_compile()
+        found[lost] = kept
