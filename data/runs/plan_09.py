@@ -158,7 +158,11 @@ def measure(best: dict = BEST, kernels: bool = True) -> list[dict]:
     few = seven | {"vocab_size": 49152}  # the vocabulary of earlier notes
     real = named(REAL[:1], real=True) + named(REAL[1:-1], real=True, **eager) + named(REAL[-1:], real=True, **best)
     small = [("stock trl", STOCK), ("stock trl, 8 x 1024", STOCK | {"batch": 8}), ("best", best)]
-    small += [("best, CUDA graphs", graphs), ("best, 8 x 1024", best | {"batch": 8}), ("no layer recomputed", best | {"checkpointing": 0.0})]
+    small += [
+        ("best, CUDA graphs", graphs),
+        ("best, 8 x 1024", best | {"batch": 8}),
+        ("no layer recomputed", best | {"checkpointing": 0.0}),
+    ]
     small += [(f"{name}, 1 x 2048", best | {"batch": 1, "length": 2048} | change) for name, change in LEAST[:2]]
     return [
         run("ladder", ladder(), seven),
