@@ -95,14 +95,15 @@ class Hardware:
     @property
     def compile_layers(self) -> bool:
         """Whether to `compile()` each layer: from 1B parameters and capability 8.0 on, where a compiler is installed and
-        there is room for what it keeps (a 7B: 3 GiB for each 1,024 tokens of a step, measured in notebook 09).
+        there is room for what it keeps (a 7B: 3 GiB for each 1,024 tokens of a step, measured in notebook 09) and 2.5 GiB
+        beside it, since what was recorded for training stays when the model is evaluated.
 
         >>> card = dict(gpus=("RTX 4090",), gpu_memory_gib=24, capability=(8, 9), compiler=True)
         >>> Hardware(parameters=7.6e9, row_tokens=512, **card).compile_layers
         True
         """
-        kept = 3.5 * self.batch_size * self.row_tokens / 1024 * self.parameters / 7.6e9  # GiB, with a reserve
-        return self.compiler and self.bf16 and self.gradient_checkpointing and self._room > kept
+        kept = 3.5 * self.batch_size * self.row_tokens / 1024 * self.parameters / 7.6e9  # GiB
+        return self.compiler and self.bf16 and self.gradient_checkpointing and self._room > kept + 2.5
 
     @property
     def _room(self) -> float:  # GiB beside the context and 4-bit weights with their scales
