@@ -366,6 +366,17 @@ def test_the_record_is_read_and_written_as_a_fit(tmp_path, monkeypatch, capsys):
         planner.fit_record()
 
 
+def test_of_a_setting_measured_twice_the_mean_counts(monkeypatch):
+    once = record(TWELVE)
+    again = json.loads(json.dumps([r | {"name": f"{r['name']}-again"} for r in once[1:]]))
+    for s in (s for r in again for s in r["result"]["settings"]):
+        s["step"] *= 2
+    monkeypatch.setattr(runs, "load", lambda notebook: once + again)
+    steps = {p: s for p, _, s in measured(TWELVE)}
+    found = planner.recorded("fit")
+    assert len(found) == 12 and all(s == pytest.approx(1.5 * steps[p]) for p, _, s in found)
+
+
 def test_the_command_line_prints_parts_peak_speed_and_advice(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(planner, "FIT", tmp_path / "planner.json")
     planner.FIT.write_text(json.dumps(dataclasses.asdict(START)), encoding="utf-8")
