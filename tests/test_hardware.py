@@ -122,22 +122,25 @@ def test_short_rows_allow_a_larger_batch():
 
 
 @pytest.mark.parametrize(
-    "change, compiled",
+    "change, compiled, batch",
     [
-        ({}, True),
-        ({"gpu_memory_gib": 12}, False),
-        ({"row_tokens": 1024}, False),  # 4 rows of 1,024 tokens keep more than 16 GB have beside a 7B
-        ({"row_tokens": 1024, "gpu_memory_gib": 24}, False),  # 8 rows
-        ({"row_tokens": 512, "gpu_memory_gib": 24}, True),
-        ({"compiler": False}, False),
-        ({"capability": (7, 5)}, False),
-        ({"parameters": 0.135e9}, False),
-        ({"capability": None, "gpus": ()}, False),
+        ({}, True, 8),
+        ({"gpu_memory_gib": 12}, False, 8),
+        ({"gpu_memory_gib": 12, "row_tokens": 1024}, False, 2),
+        ({"row_tokens": 1024}, True, 2),
+        ({"row_tokens": 2048}, True, 1),
+        ({"row_tokens": 1024, "gpu_memory_gib": 24}, True, 4),  # 8 rows have room, but not compiled
+        ({"row_tokens": 512, "gpu_memory_gib": 24}, True, 8),
+        ({"row_tokens": 1024, "gpu_memory_gib": 24, "compiler": False}, False, 8),
+        ({"capability": (7, 5)}, False, 8),
+        ({"parameters": 0.135e9}, False, 8),
+        ({"capability": None, "gpus": ()}, False, 8),
     ],
 )
-def test_layers_are_compiled_where_there_is_room_and_a_compiler(change, compiled):
+def test_layers_are_compiled_where_there_is_room_and_a_compiler(change, compiled, batch):
     card = RTX3060 | {"gpu_memory_gib": 16, "parameters": B7, "row_tokens": 128, "compiler": True}
-    assert Hardware(**(card | change)).compile_layers is compiled
+    hw = Hardware(**(card | change))
+    assert (hw.compile_layers, hw.batch_size) == (compiled, batch)
 
 
 def test_a_compiler_needs_triton_a_c_compiler_and_headers(monkeypatch, tmp_path):
