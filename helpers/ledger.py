@@ -297,12 +297,12 @@ BEGIN, END = "<!-- ledger: made by `make ledger` -->", "<!-- end of ledger -->"
 
 
 def into_readme(path: Path = ROOT / "README.md") -> None:
-    """Replace the table between the markers in README.md, keeping rows that this machine has no verdict for."""
+    """Replace the table between the markers in README.md, keeping verdicts that this machine has none for."""
     text = path.read_text(encoding="utf-8")
     if BEGIN not in text or END not in text:
         raise ValueError(f"{path.name} has no ledger markers: {BEGIN} ... {END}")
     old = {
-        line.split(":")[0]: line for line in text.split(BEGIN)[1].split(END)[0].splitlines() if line.startswith("| Q")
+        line.split(":")[0]: line for line in text.split(BEGIN)[1].split(END)[0].splitlines() if line.endswith("** |")
     }
     found = entries()
     new = "\n".join(

@@ -33,12 +33,16 @@ def test_ledger_round_trip(tmp_path, monkeypatch):
 
 def test_ledger_into_readme_keeps_what_this_machine_did_not_measure(tmp_path, monkeypatch):
     readme = tmp_path / "README.md"
-    readme.write_text(f"a\n{ledger.BEGIN}\n| Q1b: old | x | +1 | z | **holds** |\n{ledger.END}\nb\n", encoding="utf-8")
+    rows = "| Q1b: old | x | +1 | z | **holds** |\n| Q8d: moved | x |  |  | open: 10 |"
+    readme.write_text(f"a\n{ledger.BEGIN}\n{rows}\n{ledger.END}\nb\n", encoding="utf-8")
     monkeypatch.setattr(ledger, "STORE", tmp_path / "store")
     ledger.record("Q1a", "+0.1", "135M", "does not hold", store=tmp_path / "store")
     ledger.into_readme(readme)
     text = readme.read_text(encoding="utf-8")
     assert "**does not hold**" in text and "| Q1b: old | x | +1 | z | **holds** |" in text and text.endswith("\nb\n")
+    assert (
+        "moved" not in text and f"open: {ledger.CLAIMS['Q8d'].notebook}" in text
+    )  # an open row says what the list of claims says now
     ledger.into_readme(readme)
     assert readme.read_text(encoding="utf-8") == text  # a second time changes nothing
 
@@ -51,7 +55,8 @@ def test_readme_says_what_the_notebooks_measured():
     for claim, verdict in rows.items():
         path = course.notebooks(ledger.CLAIMS[claim].notebook)[0]
         assert f"{claim}: {verdict}" in path.read_text(encoding="utf-8"), (claim, verdict)
-    assert len(re.findall(r"^\| Q\w+: ", readme, re.M)) == len(ledger.CLAIMS)
+    still_open = dict(re.findall(r"^\| (Q\w+): .*\| open: (\d+) \|$", readme, re.M))
+    assert still_open == {claim: ledger.CLAIMS[claim].notebook for claim in ledger.CLAIMS.keys() - rows.keys()}
 
 
 def test_readmes_picture_is_the_notebooks():

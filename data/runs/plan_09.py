@@ -69,7 +69,7 @@ LEAST = (  # 1 x 2,048, from the best recipe
     ("both in main memory", OFFLOAD | {"embedding": "main memory"}),
     ("both, adapters in bfloat16", OFFLOAD | {"embedding": "main memory", "adapters": "trl"}),
 )
-SHORT = (  # 05's own step, 8 rows of 128 tokens, on 12 GB
+SHORT = (  # a step of 05's size, 8 rows of 128 tokens, on 12 GB
     ("stock trl", {}),
     ("no layer recomputed", {"checkpointing": 0.0}),
     ("compiled inside the checkpoint", {"compiled": "layer"}),
