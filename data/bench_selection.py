@@ -1,7 +1,7 @@
 """How fast is `selection.k_center_greedy`, against the plain numpy loop and packages that do the same?
 
-    python data/bench_selection.py                    ratios at one size, growth with rows and picks, memory
-    python data/bench_selection.py --rows 100000      the large case: 100,000 x 384 float32
+    python -m data.bench_selection                    ratios at one size, growth with rows and picks, memory
+    python -m data.bench_selection --rows 100000      the large case: 100,000 x 384 float32
 
 Packages are compared where they are installed (pip install scikit-activeml fpsample). All run one after another in this process on
 the same vectors and must pick the same rows; times are the best of three, so that a busy machine shows less.
@@ -10,14 +10,11 @@ the same vectors and must pick the same rows; times are the best of three, so th
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 import tracemalloc
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from helpers import selection
 
 

@@ -1,7 +1,7 @@
 """Build every data set of the course from the hand-written wording, byte for byte the same each time.
 
-    python data/make_data.py            write data/*.jsonl
-    python data/make_data.py --check    say whether the files on disk are what this script writes
+    python -m data.make_data            write data/*.jsonl
+    python -m data.make_data --check    say whether the files on disk are what this script writes
 
 The wording in ``wording/*.txt`` was written by hand for this course: one line is one *family*, one scenario in one
 voice. ``[a|b]`` is a choice, ``{slot}`` is filled here. Splits go by family, so a test row's wording was never trained on;
@@ -17,30 +17,11 @@ import random
 import re
 from pathlib import Path
 
+from helpers.company import PRIORITIES, PRODUCTS, QUEUES
+
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "valid", "test")
 
-# ---------------------------------------------------------------- the company
-
-PRODUCTS = {  # kind: (name in the catalogue, plural, opaque code)
-    "kettle": ("Brook kettle", "kettles", "N4"),
-    "toaster": ("Cinder toaster", "toasters", "G7"),
-    "grinder": ("Millstone grinder", "grinders", "A1"),
-    "blender": ("Whirl blender", "blenders", "P8"),
-    "fan": ("Gale fan", "fans", "V3"),
-    "heater": ("Hearth heater", "heaters", "Y6"),
-    "radio": ("Lark radio", "radios", "D2"),
-    "scale": ("Pebble scale", "scales", "J5"),
-    "steamer": ("Swift steamer", "steamers", "E9"),
-    "humidifier": ("Fen humidifier", "humidifiers", "L1"),
-    "vacuum": ("Drift vacuum", "vacuums", "S7"),
-    "lamp": ("Wick lamp", "lamps", "U3"),
-}
-QUEUES = {  # telling name: opaque code
-    "delivery": "K7", "returns": "B2", "repairs": "X9", "billing": "T4",
-    "account": "F3", "parts": "W6", "advice": "H8", "trade": "C5",
-}  # fmt: skip
-PRIORITIES = {"p1": (1, "urgent"), "p2": (2, "repeat"), "p3": (3, "normal")}  # section: (code, telling name)
 MAX_CHARACTERS = 205  # of a ticket: keeps the whole row within 96 tokens (a test counts them)
 
 

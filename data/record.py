@@ -1,19 +1,21 @@
 """Record a notebook's experiment at full size: its own cells, many settings and seeds, one JSON a run.
 
-    python data/record.py 05 --plan build/05_search.json --out build/runs --jobs 8     on a GPU
-    python data/record.py 05 --merge build/runs                                          into data/runs/05.jsonl
+    python -m data.record 05 --plan build/05_search.json --out build/runs --jobs 8     on a GPU
+    python -m data.record 05 --merge build/runs                                          into data/runs/05.jsonl
 
 A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}}``. A run executes, in order, the code cells
-tagged ``record`` and those tagged ``record-<stage>``, or with stage ``all`` every one but widgets and exercises; after the cell
-tagged ``parameters`` the run's settings replace the notebook's constants. What the cells leave in ``RESULT`` is written with the
-environment, as soon as the run ends; finished runs are skipped on a repeat. The notebook therefore stays the one place where
-the experiment is written.
+tagged ``record`` and those tagged ``record-<stage>`` (``sft+dpo`` names two), or with stage ``all`` every one but widgets and
+exercises; after the cell tagged ``parameters`` the run's settings replace the notebook's constants. Then the plan's
+``collect(space, stage)`` takes from the cells' variables what the run keeps; it is written with the environment as soon as the
+run ends, and finished runs are skipped on a repeat. The notebook therefore stays the one place where the experiment is written.
 """
 
 from __future__ import annotations
 
 import argparse
 import datetime
+import importlib
+import inspect
 import json
 import linecache
 import multiprocessing
@@ -27,7 +29,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_RECORDED = {"colab", "exercise", "exercise-check", "nbval-ignore-output"}  # of stage "all": they want a reader
-sys.path.insert(0, str(ROOT))
 
 
 def find_notebook(number: str) -> Path:
@@ -38,12 +39,18 @@ def find_notebook(number: str) -> Path:
     return found[0]
 
 
+def plan_of(path: str | Path):
+    """The plan of a notebook, `data/runs/plan_NN.py`: its `collect(space, stage)` takes what a run keeps."""
+    return importlib.import_module(f"data.runs.plan_{Path(path).name[:2]}")
+
+
 def cells_to_run(notebook: dict, stage: str) -> list[tuple[bool, str]]:
     """`(is the parameters cell, source)` of every cell that a run of `stage` executes, in order."""
     chosen = []
     for cell in notebook["cells"]:
         tags = cell.get("metadata", {}).get("tags", [])
-        wanted = NOT_RECORDED.isdisjoint(tags) if stage == "all" else {"record", f"record-{stage}"} & set(tags)
+        asked = {"record", *(f"record-{part}" for part in stage.split("+"))}
+        wanted = NOT_RECORDED.isdisjoint(tags) if stage == "all" else asked & set(tags)
         if cell["cell_type"] == "code" and wanted:
             chosen.append(("parameters" in tags, "".join(cell["source"])))
     if not any(is_parameters for is_parameters, _ in chosen):
@@ -94,22 +101,23 @@ def run_one(job: tuple) -> str:
                 if unknown := [k for k in run["set"] if k not in space]:
                     raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
                 space.update(run["set"])
+        result = plan_of(path).collect(space, run["stage"])
         if run["stage"] == "all":
-            asked = {
-                k: os.path.basename(os.environ.get(k, "")) for k in ("COURSE_MODEL", "COURSE_GPU_GIB", "COURSE_STEPS")
-            }
-            space["RESULT"] |= {"peak_gib": round(hardware.peak_memory_gib(), 2), "asked": asked}
+            asked = ("COURSE_MODEL", "COURSE_GPU_GIB", "COURSE_STEPS")
+            result["asked"] = {name: os.path.basename(os.environ.get(name, "")) for name in asked}
+            result["peak_gib"] = round(hardware.peak_memory_gib(), 2)
         record = {
             "notebook": Path(path).stem,
             **run,
-            "result": space["RESULT"],
+            "model": space["SOURCE"].name if "SOURCE" in space else "",
+            "result": result,
             "seconds": round(time.perf_counter() - start, 1),
             "environment": environment(Path(path)) | {"jobs": jobs},
         }
         part = target.with_suffix(".part")
         part.write_text(json.dumps(record), encoding="utf-8")
         os.replace(part, target)
-        return f"{run['name']}: {record['seconds']:.0f} s  {space['RESULT'].get('headline', '')}"
+        return f"{run['name']}: {record['seconds']:.0f} s  {result.get('headline', '')}"
     except Exception:
         target.with_suffix(".error").write_text(traceback.format_exc(), encoding="utf-8")
         return f"{run['name']}: FAILED, see {target.with_suffix('.error').name}"
@@ -127,11 +135,14 @@ def _quiet_worker() -> None:
 
 
 def print_plan(usage: str, **kinds) -> None:
-    """The command line of a plan: `search`, `confirm FOLDER` (given the searched runs) or another kind, as JSON."""
+    """The command line of a plan: the name of a kind, and a folder of finished runs for a kind that chooses by them; JSON out."""
     kind, *rest = sys.argv[1:] or [""]
-    if kind not in kinds or len(rest) != (kind == "confirm"):
+    if kind not in kinds:
         raise SystemExit(usage)
-    found = [[json.loads(p.read_text(encoding="utf-8")) for p in Path(f).glob("search-*.json")] for f in rest]
+    parameters = inspect.signature(kinds[kind]).parameters.values()
+    if len(rest) != sum(p.default is p.empty for p in parameters):
+        raise SystemExit(usage)
+    found = [[json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(f).glob("search-*.json"))] for f in rest]
     json.dump(kinds[kind](*found), sys.stdout, indent=0)
 
 

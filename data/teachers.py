@@ -1,6 +1,6 @@
 """The same tickets, taught by different teachers: the clerks' raw logs, one format, and one format with a short reason first.
 
-    python data/teachers.py          a ticket in each teacher's words
+    python -m data.teachers          a ticket in each teacher's words
 
 Every teacher tells the same three things (queue, priority, product) about the same tickets; only the wording of the answer
 differs. `read_answer()` finds the three in any of them, so that no teacher wins by its format.
@@ -13,12 +13,13 @@ import random
 import re
 from functools import lru_cache
 
-import make_data
+from data import make_data
+from helpers.company import PRIORITIES, PRODUCTS, QUEUES
 
 TEACHERS = ("raw logs", "one format", "reason, stiff words", "reason, own words")
-QUEUE_OF = {code: queue for queue, code in make_data.QUEUES.items()}
-KIND_OF = {code: kind for kind, (_, _, code) in make_data.PRODUCTS.items()}
-LEVEL_OF = {code: section for section, (code, _) in make_data.PRIORITIES.items()}
+QUEUE_OF = {code: queue for queue, code in QUEUES.items()}
+KIND_OF = {code: kind for kind, (_, _, code) in PRODUCTS.items()}
+LEVEL_OF = {code: section for section, (code, _) in PRIORITIES.items()}
 
 
 def wording() -> dict[str, list[str]]:

@@ -144,7 +144,7 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
     """Execute in order; up-to-date copies are kept, so that an interrupted run goes on where it was."""
     import nbformat
 
-    from . import ledger
+    from . import claims
 
     chosen, executed = notebooks(number), BUILD / "notebooks"
     executed.mkdir(parents=True, exist_ok=True)
@@ -165,7 +165,7 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
         notebook.metadata["course"]["key"] = content_key(path)
         nbformat.write(notebook, copy)
     site(executed)
-    print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}\n\n" + ledger.table())
+    print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}\n\n" + claims.table())
 
 
 def save_picture(notebook) -> None:

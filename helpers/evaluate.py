@@ -4,7 +4,7 @@
 - ``score_completions()``   one teacher-forced pass: exact match, token accuracy and log-likelihood of given answers
 - ``perplexity()``          per token, base e, from the above
 - ``prose_loss()``          mean loss on running text: what must not be forgotten
-- ``paired_bootstrap()``    the interval of a difference, resampling families of wording (and seeds)
+- ``interval()``            95% interval over families of wording and seeds; ``difference()`` of two methods on the same rows
 - ``ReportCard``            base, best prompt and tuned side by side, on the same rows
 - ``cached()``              a result kept under a key of model, data and code
 """
@@ -209,27 +209,51 @@ def prose_loss(model, blocks: list[list[int]], batch_size: int = 4, bar: bool = 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95% interval (`low`, `high`), and what it rests on."""
+    """A mean with its 95% interval (`low`, `high`), and what it rests on; `mean, low, high = interval` works."""
 
     mean: float
     low: float
     high: float
-    rows: int
-    families: int
+    rows: int = 0
+    families: int = 0
     seeds: int = 1
 
+    def __iter__(self):
+        return iter((self.mean, self.low, self.high))
+
     def __str__(self) -> str:
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] (rows {self.rows}, families {self.families}, seeds {self.seeds})"
+        on = [
+            f"{name} {n}" for name, n in (("rows", self.rows), ("families", self.families), ("seeds", self.seeds)) if n
+        ]
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] ({', '.join(on)})"
+
+    def percent(self, signed: bool = False, digits: int = 0) -> str:
+        """In percent, or as a difference in points where `signed`.
+
+        >>> Interval(0.4, 0.25, 0.55).percent(), Interval(0.1, -0.02, 0.22).percent(signed=True)
+        ('40% [25, 55]', '+10 points [-2, +22]')
+        """
+        sign, unit = ("+", " points") if signed else ("", "%")
+        mean, low, high = (f"{100 * x:{sign}.{digits}f}" for x in self)
+        return f"{mean}{unit} [{low}, {high}]"
 
 
-def bootstrap(values, families: list[str], resamples: int = 2000, level: float = 0.95, seed: int = 0) -> Interval:
-    """Interval of a mean by resampling whole families, and seeds where there are several.
+T_SEEDS = 5  # up to this many seeds an interval is a t interval: resampling so few covers 80 to 96%, not 95%
 
-    values: (rows,) or (seeds, rows). Rows of one family share their wording and move together: resampling rows would
-    give an interval that is too narrow.
 
-    >>> bootstrap([1, 1, 0, 0], ["a", "a", "b", "b"]).mean
+def interval(values, families: list[str], level: float = 0.95, resamples: int = 2000, seed: int = 0) -> Interval:
+    """95% interval of a mean over rows whose families (wordings) and seeds are both a sample.
+
+    values: (rows,) for one seed, or (seeds, rows); families: (rows,) names. Rows of one family share their wording and
+    move together: treating them as independent gives an interval that is too narrow. With one seed, or more than
+    `T_SEEDS`, families (and seeds) are resampled; with 3 to `T_SEEDS` a two-way random-effects t interval is given, as for
+    seeds that are new at the next run (Satterthwaite's degrees of freedom; Searle, Variance Components, 1992, ch. 4).
+    ValueError for two seeds (covered 89%), a family too many or too few, and for NaN.
+
+    >>> interval([1, 1, 0, 0], ["a", "a", "b", "b"]).mean
     0.5
+    >>> few = interval([[1, 1, 0, 1], [1, 0, 0, 1], [1, 1, 0, 0]], ["a", "a", "b", "b"]); few.low < few.mean < few.high
+    True
     """
     values = np.atleast_2d(np.asarray(values, dtype=float))
     if values.shape[1] != len(families) or not len(families):
@@ -239,18 +263,19 @@ def bootstrap(values, families: list[str], resamples: int = 2000, level: float =
     names, index = np.unique(np.asarray(families), return_inverse=True)
     sums = np.stack([np.bincount(index, weights=v, minlength=len(names)) for v in values])  # (seeds, families)
     counts = np.bincount(index, minlength=len(names))
-    rng = np.random.default_rng(seed)
-    pick = rng.integers(0, len(names), (resamples, len(names)))
-    seeds = rng.integers(0, len(values), (resamples, len(values)))
-    means = np.array([sums[s][:, p].sum() / (counts[p].sum() * len(s)) for s, p in zip(seeds, pick)])
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(values.mean()), float(low), float(high), values.shape[1], len(names), len(values))
+    if len(values) == 2:
+        raise ValueError("two seeds: no interval of two is worth its name; run a third")
+    if 3 <= len(values) <= T_SEEDS and len(names) > 1:
+        low, high = _random_effects(sums, counts, level)
+    else:
+        low, high = _resample(sums, counts, level, resamples, seed)
+    return Interval(float(values.mean()), low, high, values.shape[1], len(names), len(values))
 
 
-def paired_bootstrap(a, b, families: list[str], **options) -> Interval:
-    """Interval of mean(a − b), row by row on the same rows (and seed by seed): see `bootstrap`.
+def difference(a, b, families: list[str], **options) -> Interval:
+    """Interval of mean(a − b), row by row on the same rows (and seed by seed): see `interval`.
 
-    >>> d = paired_bootstrap([1, 1, 1, 0], [0, 0, 1, 0], ["a", "b", "c", "d"]); (d.mean, d.low >= 0)
+    >>> d = difference([1, 1, 1, 0], [0, 0, 1, 0], ["a", "b", "c", "d"]); (d.mean, d.low >= 0)
     (0.5, True)
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
@@ -258,7 +283,55 @@ def paired_bootstrap(a, b, families: list[str], **options) -> Interval:
         raise ValueError(
             f"a has {a.shape[-1]} rows, b {b.shape[-1]}: a paired comparison needs the same rows in the same order"
         )
-    return bootstrap(a - b, families, **options)
+    return interval(a - b, families, **options)
+
+
+def over_seeds(values, level: float = 0.95) -> Interval:
+    """t interval of a number that each seed gives once, such as a loss: values (seeds,), at least two.
+
+    >>> i = over_seeds([1.0, 2.0, 3.0]); round(i.mean, 2), round(i.low, 2), round(i.high, 2)
+    (2.0, -0.48, 4.48)
+    """
+    values = np.asarray(values, dtype=float)
+    if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
+        raise ValueError(f"values {values.shape}: give one finite number a seed, at least two seeds")
+    half = _t(level, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half), seeds=len(values))
+
+
+def _t(level: float, freedom: float) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + level) / 2, freedom))
+
+
+def _random_effects(sums, counts, level: float) -> tuple[float, float]:
+    """t interval of a ratio mean under y = mean + family + seed + rest; sums (seeds, families), counts (families,)."""
+    s, f = sums.shape
+    mean = sums.sum() / (s * counts.sum())
+    z = f * (sums - mean * counts) / counts.sum()  # each family's part of the mean's error, (seeds, families)
+    by_seed, by_family = z.mean(1), z.mean(0)
+    ms_seed = f * (by_seed**2).sum() / (s - 1)
+    ms_family = s * (by_family**2).sum() / (f - 1)
+    ms_rest = ((z - by_seed[:, None] - by_family) ** 2).sum() / ((s - 1) * (f - 1))
+    both = max(ms_seed + ms_family - ms_rest, ms_seed, ms_family)
+    if both == 0:
+        return float(mean), float(mean)
+    parts = ms_seed**2 / (s - 1) + ms_family**2 / (f - 1) + ms_rest**2 / ((s - 1) * (f - 1))
+    freedom = max(both**2 / parts, min(s, f) - 1)
+    half = _t(level, freedom) * np.sqrt(both / (s * f))
+    return float(mean - half), float(mean + half)
+
+
+def _resample(sums, counts, level: float, resamples: int, seed: int) -> tuple[float, float]:
+    """Bootstrap of families and, where there are several, of seeds."""
+    s, f = sums.shape
+    rng = np.random.default_rng(seed)
+    families = rng.integers(0, f, (resamples, f))
+    seeds = rng.integers(0, s, (resamples, s))
+    means = np.array([sums[i][:, p].sum() / (counts[p].sum() * s) for i, p in zip(seeds, families)])
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
 
 
 # ---------------------------------------------------------------- the report card
@@ -328,7 +401,7 @@ class ReportCard:
     def difference(self, a: str, b: str, field: str | None = None) -> Interval:
         """Interval of a − b in exact match (or one field's accuracy), paired, over families."""
         pick = lambda c: c.fields[field] if field else c.exact  # noqa: E731
-        return paired_bootstrap(pick(self.columns[a]), pick(self.columns[b]), self.families)
+        return difference(pick(self.columns[a]), pick(self.columns[b]), self.families)
 
     def wins_and_losses(self, a: str, b: str, show: int = 3) -> str:
         """Rows that `a` gets right and `b` wrong, and the other way round, with both answers: read them."""
@@ -350,7 +423,7 @@ class ReportCard:
 
 
 def _cell(values, families) -> str:
-    i = bootstrap(values, families)
+    i = interval(values, families)
     return f"{100 * i.mean:.0f}% [{100 * i.low:.0f}, {100 * i.high:.0f}]"
 
 

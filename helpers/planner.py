@@ -439,10 +439,10 @@ def recorded(kind: str) -> list[tuple[Plan, float, float]]:
 
     ValueError names what a setting lacks; FileNotFoundError where nothing is recorded.
     """
-    from helpers import runs
+    from helpers import recordings
 
     found, keys = {}, ("method", "rank", "batch", "length", "checkpointing", "optimizer", "fused", "compiled")
-    for run in runs.load("09"):
+    for run in recordings.load("09"):
         if run["name"].startswith(f"measure-{kind}-"):
             for s in (s for s in run["result"]["settings"] if s["fits"]):
                 if missing := [k for k in (*keys, "peak_gib", "step") if k not in s]:
@@ -491,9 +491,9 @@ def _least_squares(start: Fit, names: tuple, predict, measured: list, target: in
 
 def fit_record() -> Fit:
     """The fit of the recorded settings "fit", on the card and at the matrix rate that the record names."""
-    from helpers import runs
+    from helpers import recordings
 
-    ladder = next(r for r in runs.load("09") if r["name"] == "measure-ladder")
+    ladder = next(r for r in recordings.load("09") if r["name"] == "measure-ladder")
     name = ladder["environment"]["card"]
     card = next((c for c in CARDS if c in name), name)
     return calibrate(recorded("fit"), ladder["result"]["matrix_rate"], card)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "data"), str(ROOT / "data" / "runs")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["COURSE_BARS"] = "0"
 for name in ("COURSE_STEPS", "COURSE_SIZE", "COURSE_MODEL", "COURSE_WORK"):

@@ -21,3 +21,22 @@ def tags(cell):
 
 def code_cells(path):
     return [c for c in read(path)["cells"] if c["cell_type"] == "code"]
+
+
+def notebook(*cells):
+    """A notebook as a dict, of (tags, source) pairs."""
+    return {
+        "cells": [
+            {
+                "cell_type": "code",
+                "metadata": {"tags": list(tags)},
+                "source": source,
+                "outputs": [],
+                "execution_count": 1,
+            }
+            for tags, source in cells
+        ],
+        "metadata": {},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }

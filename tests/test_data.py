@@ -4,15 +4,15 @@ import collections
 import json
 import re
 
-import make_data
 import pytest
 
-from helpers import tasks
+from data import make_data
+from helpers import company, tasks
 
 SETS = [name for name in make_data.FILES if name != "handbook_articles"]  # texts to read, not rows to answer
 SPLIT_BY_FAMILY = [name for name in SETS if name != "handbook"]
 MASKS = sorted(
-    {w.lower() for name, plural, _ in make_data.PRODUCTS.values() for w in [*name.split(), plural]},
+    {w.lower() for name, plural, _ in company.PRODUCTS.values() for w in [*name.split(), plural]},
     key=len,
     reverse=True,
 )
@@ -85,7 +85,7 @@ def test_the_duplicate_detector_detects():
 
 def test_routing_has_enough_families():
     rows = tasks.load("routing")
-    for queue in make_data.QUEUES:
+    for queue in company.QUEUES:
         mine = {r["family"]: r["split"] for r in rows if r["family"].startswith(queue + "-")}
         counts = {s: sum(v == s for v in mine.values()) for s in make_data.SPLITS}
         assert counts["train"] >= 18 and counts["valid"] >= 4 and counts["test"] >= 8, (queue, counts)
@@ -95,9 +95,9 @@ def test_routing_has_enough_families():
 def test_routing_labels_follow_the_tables():
     for row in tasks.load("routing"):
         answer, queue = json.loads(row["completion"]), row["family"].rsplit("-", 1)[0]
-        assert answer["queue"] == make_data.QUEUES[queue]
-        kind = next(k for k, v in make_data.PRODUCTS.items() if v[2] == answer["product"])
-        name, plural, _ = make_data.PRODUCTS[kind]
+        assert answer["queue"] == company.QUEUES[queue]
+        kind = next(k for k, v in company.PRODUCTS.items() if v[2] == answer["product"])
+        name, plural, _ = company.PRODUCTS[kind]
         assert any(w.lower() in row["prompt"].lower() for w in (kind, plural, name.split()[0])), row["prompt"]
 
 
@@ -112,7 +112,7 @@ def test_priority_follows_the_clause():
         return re.compile("".join(options).replace(r"\ ", r"\s*"), re.I)
 
     wording = make_data.read_wording("urgency")
-    patterns = {make_data.PRIORITIES[p][0]: [pattern(line) for line in lines] for p, lines in wording.items()}
+    patterns = {company.PRIORITIES[p][0]: [pattern(line) for line in lines] for p, lines in wording.items()}
     for row in tasks.load("routing", "test") + tasks.load("routing", "valid"):
         answer = json.loads(row["completion"])["priority"]
         found = {level for level, some in patterns.items() if any(p.search(row["prompt"]) for p in some)}
@@ -123,8 +123,8 @@ def test_the_two_namings_differ_in_names_alone():
     for codes, words in zip(tasks.load("routing"), tasks.load("routing_words")):
         assert codes["prompt"] == words["prompt"]
         c, w = json.loads(codes["completion"]), json.loads(words["completion"])
-        assert c["queue"] == make_data.QUEUES[w["queue"]] and c["product"] == make_data.PRODUCTS[w["product"]][2]
-        assert c["priority"] == {name: code for code, name in make_data.PRIORITIES.values()}[w["priority"]]
+        assert c["queue"] == company.QUEUES[w["queue"]] and c["product"] == company.PRODUCTS[w["product"]][2]
+        assert c["priority"] == {name: code for code, name in company.PRIORITIES.values()}[w["priority"]]
 
 
 def test_extract_labels_are_in_the_text():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import hardware, planner, runs
+from helpers import hardware, planner, recordings
 from helpers.planner import CARDS, PRICES, START, Fit, Plan, Shape, room
 
 SEVEN = Shape.of(planner.SHAPES["7B"])
@@ -357,11 +357,11 @@ def record(plans, lacks=()):
 
 def test_the_record_is_read_and_written_as_a_fit(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(planner, "FIT", tmp_path / "planner.json")
-    monkeypatch.setattr(runs, "load", lambda notebook: record(TWELVE))
+    monkeypatch.setattr(recordings, "load", lambda notebook: record(TWELVE))
     planner.main(["--fit"])
     assert np.allclose(dataclasses.astuple(Fit.load()), dataclasses.astuple(FIT), rtol=1e-3)
     assert json.loads(capsys.readouterr().out) == dataclasses.asdict(Fit.load())
-    monkeypatch.setattr(runs, "load", lambda notebook: record(TWELVE, lacks=("fused",)))
+    monkeypatch.setattr(recordings, "load", lambda notebook: record(TWELVE, lacks=("fused",)))
     with pytest.raises(ValueError, match="measure-fit-0.5B lacks fused"):
         planner.fit_record()
 
@@ -371,7 +371,7 @@ def test_of_a_setting_measured_twice_the_mean_counts(monkeypatch):
     again = json.loads(json.dumps([r | {"name": f"{r['name']}-again"} for r in once[1:]]))
     for s in (s for r in again for s in r["result"]["settings"]):
         s["step"] *= 2
-    monkeypatch.setattr(runs, "load", lambda notebook: once + again)
+    monkeypatch.setattr(recordings, "load", lambda notebook: once + again)
     steps = {p: s for p, _, s in measured(TWELVE)}
     found = planner.recorded("fit")
     assert len(found) == 12 and all(s == pytest.approx(1.5 * steps[p]) for p, _, s in found)
@@ -395,14 +395,14 @@ def test_the_command_line_prints_parts_peak_speed_and_advice(tmp_path, monkeypat
 
 def test_the_committed_fit_is_that_of_the_record_and_holds_on_the_settings_it_was_not_fitted_to():
     assert np.allclose(dataclasses.astuple(planner.fit_record()), dataclasses.astuple(Fit.load()), rtol=0.01)
-    rate = next(r for r in runs.load("09") if r["name"] == "measure-ladder")["result"]["matrix_rate"]
+    rate = next(r for r in recordings.load("09") if r["name"] == "measure-ladder")["result"]["matrix_rate"]
     checked = planner.recorded("check")
     assert np.quantile([abs(p.total() / gib - 1) for p, gib, _ in checked], 0.9) < 0.10
     assert np.quantile([abs(p.seconds(rate) / s - 1) for p, _, s in checked], 0.9) < 0.25
 
 
 def test_the_time_to_unpack_is_that_of_the_recorded_profile():
-    profile = next(r for r in runs.load("09") if r["name"] == "measure-profile")
+    profile = next(r for r in recordings.load("09") if r["name"] == "measure-profile")
     stock, shape = profile["result"]["settings"][0], Shape.of(profile["set"]["SHAPE"])
     card = planner.CARDS[next(c for c in planner.CARDS if c in profile["environment"]["card"])]
     at_best = 2.5 * shape.linear_parameters * 3 / card.bandwidth  # three passes through the layers

@@ -4,15 +4,10 @@ import json
 import subprocess
 import sys
 
-import plan_01
-import plan_02
-import plan_03
-import plan_05
-import plan_09
-import plan_10
 import pytest
 
-from helpers import runs
+from data.runs import plan_01, plan_02, plan_03, plan_05, plan_09, plan_10
+from helpers import recordings
 
 PLANS = (plan_01, plan_02, plan_03, plan_05, plan_10)
 
@@ -92,13 +87,13 @@ def test_plan_10_takes_the_best_setting_and_among_near_ones_the_least_destructiv
 
 
 def test_plan_10_lets_sft_come_first_at_the_rate_that_its_own_search_found():
-    from helpers import runs
+    from helpers import recordings
 
-    assert plan_10.SFT_RATE == plan_10.best(list(runs.load("10")), "none", "sft")[0]
+    assert plan_10.SFT_RATE == plan_10.best(list(recordings.load("10")), "none", "sft")[0]
 
 
 def test_the_record_of_09_follows_its_plan(tmp_path):
-    recorded = {r["name"]: r for r in runs.load("09")}
+    recorded = {r["name"]: r for r in recordings.load("09")}
     for name in ("measure-ladder", "measure-compiled"):
         (tmp_path / f"{name}.json").write_text(json.dumps(recorded[name]))
     plan = {p["name"]: p for p in plan_09.measure(*plan_09.finished(tmp_path))}

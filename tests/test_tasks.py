@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from helpers import tasks
+from helpers import own_rows, tasks
 
 
 def write(path, text, encoding="utf-8"):
@@ -17,14 +17,14 @@ GOOD = '{"prompt": "Hi", "completion": "Hello"}\n'
 
 
 def test_reads_jsonl_and_csv_alike(tmp_path):
-    one = tasks.read(write(tmp_path / "a.jsonl", GOOD + '{"prompt": "Bye, then", "completion": "See\\nyou"}\n'))
-    two = tasks.read(write(tmp_path / "a.csv", 'prompt,completion\nHi,Hello\n"Bye, then","See\nyou"\n'))
+    one = own_rows.read(write(tmp_path / "a.jsonl", GOOD + '{"prompt": "Bye, then", "completion": "See\\nyou"}\n'))
+    two = own_rows.read(write(tmp_path / "a.csv", 'prompt,completion\nHi,Hello\n"Bye, then","See\nyou"\n'))
     assert one.rows == two.rows and not one.problems and one.total == 2
 
 
 def test_byte_order_mark_is_not_part_of_a_name(tmp_path):
-    assert tasks.read(write(tmp_path / "a.csv", b"\xef\xbb\xbfprompt,completion\nHi,Hello\n")).rows
-    assert tasks.read(write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + GOOD.encode())).rows
+    assert own_rows.read(write(tmp_path / "a.csv", b"\xef\xbb\xbfprompt,completion\nHi,Hello\n")).rows
+    assert own_rows.read(write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + GOOD.encode())).rows
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,18 @@ def test_byte_order_mark_is_not_part_of_a_name(tmp_path):
 )
 def test_each_bad_line_is_named_and_the_others_survive(tmp_path, line, reason):
     path = write(tmp_path / "a.jsonl", GOOD + line + "\n" + '{"prompt": "3", "completion": "c"}\n')
-    report = tasks.read(path, strict=False, max_length=200)
+    report = own_rows.read(path, strict=False, max_length=200)
     assert [n for n, _ in report.problems] == [2] and reason in report.problems[0][1]
     assert len(report.rows) + len(report.problems) == report.total == 3
-    with pytest.raises(tasks.DataError, match="line 2"):
-        tasks.read(path, max_length=200)
+    with pytest.raises(own_rows.DataError, match="line 2"):
+        own_rows.read(path, max_length=200)
 
 
 def test_wrong_encodings(tmp_path):
-    with pytest.raises(tasks.DataError, match="UTF-16"):
-        tasks.read(write(tmp_path / "a.csv", "prompt,completion\nHi,Hello\n", "utf-16"))
+    with pytest.raises(own_rows.DataError, match="UTF-16"):
+        own_rows.read(write(tmp_path / "a.csv", "prompt,completion\nHi,Hello\n", "utf-16"))
     latin = write(tmp_path / "b.jsonl", GOOD.encode() + '{"prompt": "café", "completion": "x"}\n'.encode("latin-1"))
-    report = tasks.read(latin, strict=False)
+    report = own_rows.read(latin, strict=False)
     assert (
         report.problems == [(2, "not UTF-8 at byte 16 of the line: save the file as UTF-8")] and len(report.rows) == 1
     )
@@ -64,19 +64,19 @@ def test_wrong_encodings(tmp_path):
 
 def test_csv_faults(tmp_path):
     text = 'prompt,completion\nHi,Hello\nno comma here\n"a "quoted" word",x\nlast,row\n'
-    report = tasks.read(write(tmp_path / "a.csv", text), strict=False)
+    report = own_rows.read(write(tmp_path / "a.csv", text), strict=False)
     assert [n for n, _ in report.problems] == [3, 4] and len(report.rows) == 2 and report.total == 4
-    report = tasks.read(
+    report = own_rows.read(
         write(tmp_path / "b.csv", 'prompt,completion\nHi,Hello\n"open,x\nnever,closed\n'), strict=False
     )
     assert report.problems[0][0] == 3 and "never closed" in report.problems[0][1]
     with pytest.raises(
-        tasks.DataError,
+        own_rows.DataError,
         match="no column completion; the header has prompt;completion; it looks separated by semicolons",
     ):
-        tasks.read(write(tmp_path / "c.csv", "prompt;completion\nHi;Hello\n"), columns=("completion",))
-    with pytest.raises(tasks.DataError, match="no column prompt"):
-        tasks.read(write(tmp_path / "d.csv", "a,b\n1,2\n"))
+        own_rows.read(write(tmp_path / "c.csv", "prompt;completion\nHi;Hello\n"), columns=("completion",))
+    with pytest.raises(own_rows.DataError, match="no column prompt"):
+        own_rows.read(write(tmp_path / "d.csv", "a,b\n1,2\n"))
 
 
 def test_odd_files_are_named_and_nothing_crashes(tmp_path):
@@ -90,38 +90,40 @@ def test_odd_files_are_named_and_nothing_crashes(tmp_path):
         + "\n"
         + '{"prompt": "\\ud800", "completion": "x"}\n',
     )
-    report = tasks.read(path, strict=False)
+    report = own_rows.read(path, strict=False)
     assert [n for n, _ in report.problems] == [2, 3, 4] and "surrogate" in report.problems[2][1]
-    with pytest.raises(tasks.DataError, match="stands twice"):
-        tasks.read(write(tmp_path / "b.csv", "prompt,completion,prompt\na,b,c\n"))
-    with pytest.raises(tasks.DataError, match="line 1: the header is not UTF-8"):
-        tasks.read(write(tmp_path / "c.csv", "prompté,completion\na,b\n".encode("latin-1")))
-    with pytest.raises(tasks.DataError):
-        tasks.read(write(tmp_path / "d.csv", b"prompt,completion\ra,b\r"))
+    with pytest.raises(own_rows.DataError, match="stands twice"):
+        own_rows.read(write(tmp_path / "b.csv", "prompt,completion,prompt\na,b,c\n"))
+    with pytest.raises(own_rows.DataError, match="line 1: the header is not UTF-8"):
+        own_rows.read(write(tmp_path / "c.csv", "prompté,completion\na,b\n".encode("latin-1")))
+    with pytest.raises(own_rows.DataError):
+        own_rows.read(write(tmp_path / "d.csv", b"prompt,completion\ra,b\r"))
     pairs = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": "b", "rejected": "d"}\n'
-    assert len(tasks.read(write(tmp_path / "e.jsonl", pairs), tasks.TASKS["tone"].columns, one_answer=False).rows) == 2
+    assert (
+        len(own_rows.read(write(tmp_path / "e.jsonl", pairs), tasks.TASKS["tone"].columns, one_answer=False).rows) == 2
+    )
 
 
 def test_no_rows_no_file_wrong_suffix(tmp_path):
-    with pytest.raises(tasks.DataError, match="no records"):
-        tasks.read(write(tmp_path / "a.jsonl", "\n\n"))
-    with pytest.raises(tasks.DataError, match="below its header"):
-        tasks.read(write(tmp_path / "a.csv", "prompt,completion\n"))
-    with pytest.raises(tasks.DataError, match="is not there"):
-        tasks.read(tmp_path / "missing.jsonl")
-    with pytest.raises(tasks.DataError, match="only .jsonl"):
-        tasks.read(write(tmp_path / "a.xlsx", "x"))
+    with pytest.raises(own_rows.DataError, match="no records"):
+        own_rows.read(write(tmp_path / "a.jsonl", "\n\n"))
+    with pytest.raises(own_rows.DataError, match="below its header"):
+        own_rows.read(write(tmp_path / "a.csv", "prompt,completion\n"))
+    with pytest.raises(own_rows.DataError, match="is not there"):
+        own_rows.read(tmp_path / "missing.jsonl")
+    with pytest.raises(own_rows.DataError, match="only .jsonl"):
+        own_rows.read(write(tmp_path / "a.xlsx", "x"))
 
 
 def test_report_shows_twenty_and_counts_the_rest(tmp_path):
     path = write(tmp_path / "a.jsonl", GOOD + "{bad\n" * 30)
-    text = str(tasks.read(path, strict=False))
+    text = str(own_rows.read(path, strict=False))
     assert "1 of 31 records can be used, 30 problems" in text and "and 10 more" in text and text.count("line ") == 20
 
 
 def test_preference_pairs_and_extra_columns(tmp_path):
     row = {"prompt": "Hi", "chosen": "Hello.", "rejected": "What?", "source": "mail"}
-    report = tasks.read(write(tmp_path / "a.jsonl", json.dumps(row)), columns=("prompt", "chosen", "rejected"))
+    report = own_rows.read(write(tmp_path / "a.jsonl", json.dumps(row)), columns=("prompt", "chosen", "rejected"))
     assert report.rows == [row]
 
 
@@ -131,13 +133,13 @@ def test_a_million_short_rows_are_kept_once(tmp_path):
     with open(path, "w") as file:
         for i in range(1_000_000):
             file.write(f'{{"prompt": "{i}", "completion": "y"}}\n')
-    report = tasks.read(path)
+    report = own_rows.read(path)
     assert len(report.rows) == 1_000_000
     del report
     small = tmp_path / "small.jsonl"  # memory per row, traced on a part: tracing a million rows takes minutes
     small.write_text("".join(f'{{"prompt": "{i}", "completion": "y"}}\n' for i in range(50_000)))
     tracemalloc.start()
-    report = tasks.read(small)
+    report = own_rows.read(small)
     now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(report.rows) == 50_000 and peak < 1.3 * now + 2**20  # what is kept, not twice that

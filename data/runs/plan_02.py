@@ -1,8 +1,8 @@
 """The recorded experiments of notebook 02: twelve tasks, five sizes, equal steps; style and facts; rows with wrong answers.
 
-    python data/runs/plan_02.py search               > build/02_search.json
-    python data/runs/plan_02.py confirm build/runs   > build/02_confirm.json     after the search has run
-    python data/runs/plan_02.py live                 > build/02_live.json        minutes on a CPU
+    python -m data.runs.plan_02 search               > build/02_search.json
+    python -m data.runs.plan_02 confirm build/runs   > build/02_confirm.json     after the search has run
+    python -m data.runs.plan_02 live                 > build/02_live.json        minutes on a CPU
 
 Search: valid rows, seeds 0-2, one rate for all tasks and sizes of a kind (`KINDS`): the highest mean exact match; a tie goes
 to the lower rate. `sentiment` was first run at the rate of `extract`, 8e-3, and did not fit its own rows there (49% of 400): it has its own
@@ -12,11 +12,11 @@ first time `own_rows` had been read from wrong rows only.
 """
 
 import itertools
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import ladder
+import numpy as np
+
+from helpers import difficulty, evaluate, recordings, sizing, tasks
+from helpers.recordings import pack
 
 STEPS, BATCH = 100, 64
 LONG = 300  # steps of the few longer runs
@@ -82,8 +82,8 @@ def best_rate(runs: list[dict], task: str) -> float:
 def confirm(runs: list[dict]) -> list[dict]:
     """The grid on test; first the runs that all verdicts need."""
     plan = [{"name": f"confirm-{t}-prompt", "stage": "prompt", "set": {"TASK": t, "TEST_ROWS": 10**6,
-             "GRADED": ["valid", "test"], "EVAL_BATCH": 64, "PROMPT_ROWS": 10**6}} for t in (*ladder.NAMES, "tone", "facts")]  # fmt: skip
-    grid = [(s, n, t) for s, n, t in itertools.product(range(3, 8), (*SIZES, 800), ladder.NAMES)
+             "GRADED": ["valid", "test"], "EVAL_BATCH": 64, "PROMPT_ROWS": 10**6}} for t in (*difficulty.NAMES, "tone", "facts")]  # fmt: skip
+    grid = [(s, n, t) for s, n, t in itertools.product(range(3, 8), (*SIZES, 800), difficulty.NAMES)
             if (n <= 400 or s < 6) and (n <= 800 if t == "sentiment" else n != 800)]  # fmt: skip
     last = [tuned("confirm", t, n, best_rate(runs, t), s) for s, n, t in grid if s >= 6]  # a cut plan has fewer seeds
     plan += [tuned("confirm", t, n, best_rate(runs, t), s) for s, n, t in grid if s < 6]
@@ -97,7 +97,147 @@ def confirm(runs: list[dict]) -> list[dict]:
     return plan + last
 
 
+def collect(space: dict, stage: str) -> dict:
+    """What a run keeps: of a prompt its scores by number of examples, of a training its grades, own rows and verdicts."""
+    return _collect_prompt(space) if stage == "prompt" else _collect_tuned(space)
+
+
+def _collect_prompt(space: dict) -> dict:
+    result = {"methods": {}, "perplexity": {}, "valid": {}}
+    for (n, rules, split), found in space["prompted"].items():
+        name = f"{n} shots{', rules' if rules else ''}"
+        if split == "valid":
+            result["valid"][name] = round(float(found.exact.mean()), 4)
+            continue
+        result["methods"][name] = {"exact": pack(found.exact)}
+        result["perplexity"][name] = [round(float(found.nll.sum()), 3), int(found.tokens.sum())]
+        if name == "0 shots":
+            result["rows"] = [[round(float(x), 3) for x in found.nll], found.tokens.tolist()]
+    for name, verdicts in space.get("styles_by_prompt", {}).items():
+        result["methods"][name] = {"exact": pack(verdicts)}
+    return result | {"headline": result["valid"]}
+
+
+def _collect_tuned(space: dict) -> dict:
+    grades, graded = space["grades"], space["GRADED"]
+    last, own, chosen = grades[space["STEPS"]], space["own"], space["chosen"]
+    result = {
+        "methods": {"tuned": {"exact": pack(last[graded[-1]])}},
+        "grades": {step: {s: round(float(v.mean()), 4) for s, v in g.items()} for step, g in grades.items()},
+        "own_rows": round(float(own.mean()), 4),
+        "own_swapped": round(sum("swapped" in r for r in chosen[:100]) / len(own), 2),  # another row's answer
+        "loss": [round(x, 3) for x in space["losses"][:: max(1, space["STEPS"] // 20)]],
+        "headline": {s: round(float(v.mean()), 3) for s, v in last.items()},
+    }
+    if len(graded) > 1:  # best of the graded steps, chosen on valid, read on test
+        best = max(grades, key=lambda step: (grades[step]["valid"].mean(), -step))
+        result["best_step"], result["methods"]["best"] = best, {"exact": pack(grades[best]["test"])}
+    if "style_kept" in space:
+        result["methods"]["style"] = {"exact": pack(space["style_kept"])}
+    if space["TASK"] == "facts":
+        result["facts"] = sorted({r["fact"] for r in chosen})
+    return result
+
+
+def grid(runs: list[dict], task: str, steps: int = STEPS) -> dict:
+    """{training rows: verdicts (seeds, test rows)} of one task's confirmed runs."""
+    found = recordings.find(runs, "confirm", TASK=task, POOR=0.0, STEPS=steps)
+    return {
+        n: recordings.verdicts([r for r in found if r["set"]["ROWS"] == n])
+        for n in sorted({r["set"]["ROWS"] for r in found})
+    }
+
+
+def groups(task: str) -> list[str]:
+    """The family of each test row of a task."""
+    return [r["family"] for r in difficulty.task(task)["rows"] if r["split"] == "test"]
+
+
+def measured(runs: list[dict]) -> dict:
+    """Q2a-Q2e and Q2i of one model's runs."""
+    needs = {n: sizing.rows_needed(grid(runs, n), groups(n), 0.7) for n in difficulty.NAMES}
+    found = {
+        "Q2a": _rank_correlation(runs, needs),
+        "Q2b": {part: needs[n] for part, n in (("ordinary", "extract"), ("medium", "routing"), ("hard", "policy-8"))},
+        "Q2c": {
+            part: _ratio(runs, *pair)
+            for part, pair in (("one field", ("names-8", "codes-8")), ("a record", ("routing_words", "routing")))
+        },
+        "Q2d": _within_a_factor(needs),
+        "Q2i": _style_and_facts(runs),
+    }
+    stopped = _lost_by_stopping(runs)
+    return found | ({"Q2e": stopped} if stopped else {})
+
+
+def _rank_correlation(runs: list[dict], needs: dict) -> tuple:
+    """Spearman's rho of bare perplexity and rows to target over tasks, tasks resampled; not reached counts as hardest."""
+    from scipy import stats
+
+    x = []
+    for n in difficulty.NAMES:
+        nll, tokens = recordings.find(runs, "confirm", "prompt", TASK=n)[0]["result"]["perplexity"]["0 shots"]
+        x.append(float(np.exp(nll / tokens)))
+    x, y = np.array(x), np.array([min(needs[n].mean, 1e6) for n in difficulty.NAMES])
+    drawn = []
+    for chosen in np.random.default_rng(0).integers(0, len(x), (2000, len(x))):
+        if len(set(x[chosen])) > 1 and len(set(y[chosen])) > 1:
+            drawn.append(stats.spearmanr(x[chosen], y[chosen])[0])
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(stats.spearmanr(x, y)[0]), float(low), float(high)
+
+
+def _ratio(runs: list[dict], names: str, codes: str) -> tuple:
+    """Rows that names need over rows that codes need, resample by resample; not reached counts as 8,000 rows."""
+    drawn = [np.minimum(sizing.rows_drawn(grid(runs, n), groups(n), 0.7)[1], 8000) for n in (names, codes)]
+    low, middle, high = np.quantile(drawn[0] / drawn[1], [0.025, 0.5, 0.975])
+    return float(middle), float(low), float(high)
+
+
+def _within_a_factor(needs: dict, parameters: float = 134_515_008, trained: float = 4_884_480) -> tuple:
+    """Of the tasks, those whose rows lie within a factor of 3 of the best reading, and at most: not reached counts as a hit
+    wherever it might be one."""
+    hits, possible = [], []
+    for rule in (parameters / 1000, trained / 1000, parameters / 100):
+        hits.append(sum(rule / 3 <= e.mean <= rule * 3 for e in needs.values()))
+        possible.append(hits[-1] + sum(np.isinf(e.mean) and 3 * rule > max(SIZES) for e in needs.values()))
+    return max(hits), max(hits), max(possible)
+
+
+def _lost_by_stopping(runs: list[dict]) -> tuple | None:
+    """Score where a walk stops minus the score at the largest size, on the families that the walk did not see."""
+    lost = []
+    for name in difficulty.NAMES:
+        families = np.array(groups(name))
+        seen = np.isin(families, sorted(set(families))[::2])
+        walk = sizing.stop_growing({n: v[:, seen] for n, v in grid(runs, name).items()}, families[seen])
+        last = max(grid(runs, name))
+        if walk.stopped and walk.size < last:
+            lost.append(grid(runs, name)[walk.size][:, ~seen].mean() - grid(runs, name)[last][:, ~seen].mean())
+    return tuple(evaluate.over_seeds(lost)) if len(lost) > 1 else None
+
+
+def recalled(runs: list[dict], rows: int) -> evaluate.Interval:
+    """Taught facts recalled in new words: each seed taught other facts, so seeds carry the facts' luck too."""
+    asked = [r for r in tasks.load("handbook", "test") if r["article"]]
+    shares = []
+    for r in recordings.find(runs, "confirm", TASK="facts", ROWS=rows):
+        taught = set(r["result"]["facts"])
+        mine = np.array([row["fact"] in taught for row in asked])
+        shares.append(recordings.unpack(r["result"]["methods"]["tuned"]["exact"])[mine].mean())
+    return evaluate.over_seeds(shares)
+
+
+def _style_and_facts(runs: list[dict]) -> dict:
+    """After 480 rows: replies in the desk's form, and taught facts recalled in new words."""
+    tone = recordings.verdicts(recordings.find(runs, "confirm", TASK="tone", ROWS=480), "style")
+    return {
+        "style": evaluate.interval(tone, [r["family"] for r in tasks.load("tone", "test")]),
+        "no new knowledge": recalled(runs, 480),
+    }
+
+
 if __name__ == "__main__":
-    from record import print_plan
+    from data.record import print_plan
 
     print_plan(__doc__, search=search, confirm=confirm, live=live)

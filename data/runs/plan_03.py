@@ -1,18 +1,20 @@
 """The recorded experiments of notebook 03: four teachers, six ways to choose rows, balance, and indicators of bad rows.
 
-    python data/runs/plan_03.py search               > build/03_search.json
-    python data/runs/plan_03.py confirm build/runs   > build/03_confirm.json     after the search has run
-    python data/runs/plan_03.py live                 > build/03_live.json        the notebook's own runs, on a CPU
+    python -m data.runs.plan_03 search               > build/03_search.json
+    python -m data.runs.plan_03 confirm build/runs   > build/03_confirm.json     after the search has run
+    python -m data.runs.plan_03 live                 > build/03_live.json        the notebook's own runs, on a CPU
 
 Search: valid rows, seeds 0-2: two learning rates for each teacher, two shares for the paper's method, each
 indicator's direction. Confirm: test rows, once, seeds 3-7 (3-5 for 1,600 rows and for whole pools). Every run takes the same number of steps.
 """
 
 import itertools
-import sys
-from pathlib import Path
+from collections import Counter
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from helpers import evaluate, recordings, selection, sizing, tasks
+from helpers.recordings import pack
 
 TEACHERS = ("raw logs", "one format", "reason, stiff words", "reason, own words")
 METHODS = ("random", "stratified", "nearest", "k-center", "paper", "paper, own embeddings")
@@ -98,7 +100,88 @@ def live() -> list[dict]:
     ]  # fmt: skip
 
 
+def collect(space: dict, stage: str) -> dict:
+    """What a run keeps: verdicts of a trained model, or the scores of every indicator."""
+    if stage == "indicators":
+        return {
+            "kinds": [r["kind"] for r in space["mixed"]],
+            "scores": {k: [round(float(x), 4) for x in v] for k, v in space["scores"].items()},
+            "reward_accuracy": round(float(space["wins"].mean()), 4),
+            "length_accuracy": round(float(space["longer"].mean()), 4),
+        }
+    exact, fields = space["exact"], space["fields"]
+    lengths = [len(space["tokenizer"](r["completion"])["input_ids"]) for r in space["seen"][:200]]
+    return {
+        "methods": {"tuned": {"exact": pack(exact), "fields": {k: pack(v) for k, v in fields.items()}}},
+        "queues": dict(Counter(r["queue"] for r in space["chosen"])),
+        "families": len({r["family"] for r in space["chosen"]}),
+        "tokens": round(float(np.mean(lengths)), 1),
+        "headline": {"exact": round(float(exact.mean()), 3)}
+        | {k: round(float(v.mean()), 3) for k, v in fields.items()},
+    }
+
+
+def raced_verdicts(runs: list[dict], method: str, skewed: bool, rows: int = BUDGET, even: bool = False):
+    """Verdicts (seeds, test rows) of one confirmed arm of the race; rows = 0 is the whole pool."""
+    return recordings.verdicts(
+        recordings.find(runs, "confirm", "race", METHOD=method, SKEWED=skewed, ROWS=rows, EVEN=even)
+    )
+
+
+def taught_verdicts(runs: list[dict], teacher: str) -> dict:
+    """{tickets: verdicts (seeds, test rows)} of one teacher's confirmed runs."""
+    found = recordings.find(runs, "confirm", "teacher", TEACHER=teacher)
+    sizes = sorted({r["set"]["ROWS"] for r in found})
+    return {n: recordings.verdicts([r for r in found if r["set"]["ROWS"] == n]) for n in sizes}
+
+
+DIRECTIONS = {"high": lambda x: x, "low": lambda x: -x, "middle": lambda x: -np.abs(x - np.median(x))}
+
+
+def precision(run: dict, indicator: str, direction: str) -> float:
+    """Share of sound rows among as many kept as there are sound ones."""
+    sound = np.array(run["result"]["kinds"]) == "sound"
+    scores = DIRECTIONS[direction](np.array(run["result"]["scores"][indicator]))
+    return float(sound[selection.keep_best(scores, int(sound.sum()))].mean())
+
+
+def directions(runs: list[dict]) -> dict[str, str]:
+    """{indicator: its better direction} on the searched draws."""
+    searched = recordings.find(runs, "search", "indicators")
+    return {
+        i: max(DIRECTIONS, key=lambda d: np.mean([precision(r, i, d) for r in searched]))
+        for i in searched[0]["result"]["scores"]
+    }
+
+
+def measured(runs: list[dict]) -> dict:
+    """Q2f-Q2h, Q4c and Q4d of one model's runs."""
+    families = [r["family"] for r in tasks.load("routing", "test")]
+    arm = lambda *key, **more: raced_verdicts(runs, *key, **more)
+    core, whole = arm("paper", False), arm("all", False, 0)
+    both = min(len(core), len(whole))  # the whole pool has fewer seeds
+    raw, own = (taught_verdicts(runs, t) for t in ("raw logs", "reason, own words"))
+    # not reached counts as twice the largest size: the ratio is then at least what stands here
+    drawn = [np.minimum(sizing.rows_drawn(v, families, 0.5)[1], 2 * max(v)) for v in (raw, own)]
+    low, middle, high = np.quantile(drawn[0] / drawn[1], [0.025, 0.5, 0.975])
+    way, confirmed = directions(runs), recordings.find(runs, "confirm", "indicators")
+    chance = np.mean(np.array(confirmed[0]["result"]["kinds"]) == "sound")
+    return {
+        "Q2f": {
+            "as the whole pool": evaluate.difference(core[:both], whole[:both], families),
+            "better than chance": evaluate.difference(core, arm("random", False), families),
+        },
+        "Q2g": {
+            "even pool": evaluate.difference(core, arm("random", False), families),
+            "skewed pool": evaluate.difference(arm("paper", True), arm("stratified", True), families),
+        },
+        "Q2h": {i: evaluate.over_seeds([precision(r, i, d) - chance for r in confirmed]) for i, d in way.items()},
+        "Q4c": evaluate.difference(arm("random", False, 1200), arm("all", True, 0), families),
+        "Q4d": (float(middle), float(low), float(high)),
+    }
+
+
 if __name__ == "__main__":
-    from record import print_plan
+    from data.record import print_plan
 
     print_plan(__doc__, search=search, confirm=confirm, live=live)

@@ -1,106 +1,196 @@
-"""The recorded experiment of notebook 05: which settings are searched, and how the confirmed ones are chosen.
+"""The recorded experiments of notebook 05: rank, alpha and rate on three models; prompts; the live size.
 
-    python data/runs/plan_05.py search               > build/05_search.json
-    python data/runs/plan_05.py confirm build/runs   > build/05_confirm.json     after the search has run
+    python -m data.runs.plan_05 search               > build/05_search.json    with COURSE_MODEL=qwen-1.5b, once a model
+    python -m data.runs.plan_05 thin build/runs      > build/05_thin.json      after it: the best few of every arm, two more seeds
+    python -m data.runs.plan_05 confirm build/runs   > build/05_confirm.json   after that
 
-Search: valid rows, seeds 0-2. The best learning rate of each rank and alpha (highest mean whole-record exact match; a tie
-goes to the lower rate) and the best prompt are then confirmed once, on the test rows, with seeds 3-7.
+Search: valid rows. Every rank with alpha = r, 2r, 4r and three rates, seed 0; then the two best settings of every rank, and of
+every alpha at r = 16, with seeds 1 and 2. A setting is judged by its mean whole-record exact match; a tie goes to the lower rate.
+Confirm: test rows, once, seeds 3-9: the best setting of every rank, and of every alpha at r = 16.
+
+The 135M was searched and confirmed before, on other grids and by an earlier rule: `EARLIER`. Its runs stay in the record.
 """
 
+from __future__ import annotations
+
 import itertools
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from helpers import evaluate, recordings, tasks
+from helpers.recordings import pack
 
-STEPS, BATCH = 200, 16
-RATES = (1e-3, 2e-3, 4e-3)
-SETTINGS = [(1, 2), (4, 8), (16, 16), (16, 32), (16, 64), (64, 128)]  # rank, alpha
-PROMPTS = [(0, True), (8, False), (8, True), (24, False), (24, True)]  # worked examples, definitions
-SEARCH = {"EVAL_SPLIT": "valid", "EVAL_ROWS": 320, "PROBE_TOKENS": 2048}
+RANKS, MULTIPLES = (1, 4, 16, 64), (1, 2, 4)  # alpha = multiple × rank
+RATES = {"routing_words": (1e-4, 3e-4, 6e-4), "policy": (3e-4, 6e-4, 1.2e-3)}
+STEPS = {"routing_words": 100, "policy": 200}  # of 16 rows
+BATCH = 16
+SEEDS = range(3, 10)
+COMMON = {"BATCH": BATCH, "ACCUMULATE": 1, "EVAL_BATCH": 160, "COMPILE": False, "CHECKPOINTING": False}
+SEARCH = {"EVAL_SPLIT": "valid", "EVAL_ROWS": 320, "PROBE_TOKENS": 4096}
 CONFIRM = {"EVAL_SPLIT": "test", "EVAL_ROWS": 640, "PROBE_TOKENS": 20480}
-TASKS = ("routing", "routing_words")
-RECORDED_ON = {
+EARLIER = {"task": "routing", "settings": [(1, 2), (4, 8), (16, 16), (16, 32), (16, 64), (64, 128)], "steps": 200}
+RECORDED_ON = {  # sha256 of the data files, first 16 digits
     "routing": "a6815f78fe722dbb",
     "routing_words": "ad2eda83f647ffa6",
     "routing_long": "fc1d6c704c3de726",
-}  # sha256
+}
 
 
-def tuned(
-    kind: str, task: str, rank: int, alpha: int, rate: float, seed: int, steps: int = STEPS, batch: int = BATCH
-) -> dict:
+def tuned(kind: str, task: str, rank: int, alpha: int, rate: float, seed: int, model: str) -> dict:
     """One training run of the plan."""
-    name = f"{kind}-{task}-r{rank}-a{alpha}-lr{rate:g}-{steps}x{batch}-s{seed}"
-    settings = {
-        "TASK": task,
-        "RANK": rank,
-        "ALPHA": alpha,
-        "LEARNING_RATE": rate,
-        "SEED": seed,
-        "STEPS": steps,
-        "BATCH": batch,
-    }
-    return {"name": name, "stage": "tuned", "set": settings | (SEARCH if kind == "search" else CONFIRM)}
+    steps = STEPS[task]
+    own = {"TASK": task, "RANK": rank, "ALPHA": alpha, "LEARNING_RATE": rate, "SEED": seed, "STEPS": steps}
+    name = f"{kind}-{model}-{task}-r{rank}-a{alpha}-lr{rate:g}-{steps}x{BATCH}-s{seed}"
+    return {"name": name, "stage": "tuned", "set": own | COMMON | (SEARCH if kind == "search" else CONFIRM)}
 
 
-def prompted(kind: str, task: str, shots: int, definitions: bool) -> dict:
-    """One prompt of the plan; greedy decoding has no seed."""
-    settings = {"TASK": task, "SHOTS": shots, "DEFINITIONS": definitions} | (SEARCH if kind == "search" else CONFIRM)
-    return {
-        "name": f"{kind}-{task}-prompt-{shots}-{'with' if definitions else 'no'}rules",
-        "stage": "base",
-        "set": settings,
-    }
+def search(model: str = "qwen-1.5b") -> list[dict]:
+    """Every setting on valid, seed 0."""
+    return [
+        tuned("search", task, r, m * r, rate, 0, model)
+        for task in STEPS
+        for r, m, rate in itertools.product(RANKS, MULTIPLES, RATES[task])
+    ]
 
 
-def search() -> list[dict]:
-    """Every setting on valid, seeds 0-2."""
-    runs = [tuned("search", "routing", r, a, lr, s) for (r, a), lr, s in itertools.product(SETTINGS, RATES, range(3))]
-    prompts = [(t, n, d) for t in TASKS for n, d in PROMPTS]
-    prompts.remove(("routing_words", 24, False))  # ran out of memory beside eleven other runs, and was not repeated
-    return runs + [prompted("search", t, n, d) for t, n, d in prompts]
-
-
-def exact(run: dict, method: str) -> float:
+def exact(run: dict, method: str = "tuned") -> float:
     """Whole-record exact match of one finished run."""
-    bits = run["result"]["methods"][method]["exact"]
-    return bits.count("1") / len(bits)
+    return float(recordings.unpack(run["result"]["methods"][method]["exact"]).mean())
 
 
-def best_rate(runs: list[dict], rank: int, alpha: int) -> float:
-    """The rate with the highest mean over the searched seeds."""
-    means = {}
-    for rate in RATES:
-        mine = [
-            exact(r, "tuned") for r in runs if r["name"].startswith(f"search-routing-r{rank}-a{alpha}-lr{rate:g}-")
-        ]
+def scores(runs: list[dict], task: str) -> dict[tuple, list[float]]:
+    """{(rank, alpha, rate): exact match of each searched seed} of one task."""
+    found: dict[tuple, list[float]] = {}
+    for r in sorted(runs, key=lambda r: r["set"].get("SEED", 0)):
+        s = r["set"]
+        if (
+            r["name"].startswith("search-")
+            and r["stage"] == "tuned"
+            and s["TASK"] == task
+            and s["STEPS"] == STEPS.get(task)
+        ):
+            found.setdefault((s["RANK"], s["ALPHA"], s["LEARNING_RATE"]), []).append(exact(r))
+    return found
+
+
+def arms(task: str) -> list[tuple[str, list[tuple]]]:
+    """What is compared: each rank over all its settings, and each alpha of rank 16 over its rates."""
+    grid = {r: [(r, m * r, rate) for m, rate in itertools.product(MULTIPLES, RATES[task])] for r in RANKS}
+    alphas = [(f"r=16, alpha={m * 16}", [(16, m * 16, rate) for rate in RATES[task]]) for m in MULTIPLES]
+    return [(f"r={r}", settings) for r, settings in grid.items()] + alphas
+
+
+def mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def thin(runs: list[dict]) -> list[dict]:
+    """The two best settings of every arm by seed 0, with seeds 1 and 2."""
+    model, plan = recordings.model_of(runs[0]), []
+    for task in STEPS:
+        found = {k: v[0] for k, v in scores(runs, task).items()}
+        if missing := [s for _, settings in arms(task) for s in settings if s not in found]:
+            raise SystemExit(f"{task}: {len(missing)} searched runs are missing, the first is {missing[0]}")
+        keep = {s for _, settings in arms(task) for s in sorted(settings, key=lambda k: (-found[k], k[2]))[:2]}
+        plan += [tuned("search", task, *s, seed, model) for seed in (1, 2) for s in sorted(keep)]
+    return plan
+
+
+def best(runs: list[dict], task: str) -> dict[str, tuple]:
+    """{arm: its best setting}: the highest mean among those with three seeds; a tie goes to the lower rate."""
+    found = {k: v for k, v in scores(runs, task).items() if len(v) == 3}
+    chosen = {}
+    for arm, settings in arms(task):
+        mine = [s for s in settings if s in found]
         if not mine:
-            raise SystemExit(f"no search runs for rank {rank}, alpha {alpha}, rate {rate:g}")
-        means[rate] = sum(mine) / len(mine)
-    return max(RATES, key=lambda rate: (means[rate], -rate))
-
-
-def best_prompt(runs: list[dict], task: str) -> tuple[int, bool]:
-    """The prompt with the highest score on valid."""
-    score = {
-        (r["set"]["SHOTS"], r["set"]["DEFINITIONS"]): exact(r, "prompt")
-        for r in runs
-        if r["name"].startswith(f"search-{task}-prompt")
-    }
-    return max(score, key=score.get)
+            raise SystemExit(f"{task}, {arm}: no setting has three searched seeds; run the plan `thin` first")
+        chosen[arm] = min(mine, key=lambda s: (-mean(found[s]), s[2]))
+    return chosen
 
 
 def confirm(runs: list[dict]) -> list[dict]:
-    """The chosen settings on test, seeds 3-7; the telling names and the live setting at the rate chosen for r=16, alpha=32."""
-    rate = best_rate(runs, 16, 32)
-    plan = [prompted("confirm", t, *best_prompt(runs, t)) for t in TASKS]
-    plan += [tuned("confirm", "routing", r, a, best_rate(runs, r, a), s) for s in range(3, 8) for r, a in SETTINGS]
-    plan += [tuned("confirm", "routing_words", 16, 32, rate, s, 36, 8) for s in range(3, 8)]
-    return plan + [tuned("confirm", "routing_words", 16, 32, rate, s) for s in range(3, 8)]
+    """The best setting of every arm on test, seeds 3-9; a setting that is best of two arms runs once."""
+    model = recordings.model_of(runs[0])
+    chosen = {task: sorted(set(best(runs, task).values())) for task in STEPS}
+    return [tuned("confirm", task, *s, seed, model) for seed in SEEDS for task in STEPS for s in chosen[task]]
+
+
+def collect(space: dict, stage: str) -> dict:
+    """What a run keeps: verdicts by row, seconds, prose loss, peak, the log of a trained one."""
+    card = space["card"]
+    result = {
+        "methods": {
+            name: {
+                "exact": pack(c.exact),
+                "fields": {k: pack(v) for k, v in c.fields.items()},
+                "seconds": round(c.seconds, 1),
+            }
+            for name, c in card.columns.items()
+        },
+        "prose_loss": {name: round(v, 4) for name, v in space["prose"].items()},
+        "headline": {name: round(float(c.exact.mean()), 3) for name, c in card.columns.items()},
+    }
+    if "trainer" in space and space["trainer"] is not None:
+        log = space["trainer"].state.log_history
+        keep = ("step", "loss", "eval_loss")
+        result["log"] = [
+            {k: round(float(e[k]), 4) for k in keep if k in e} for e in log if {"loss", "eval_loss"} & set(e)
+        ]
+    return result
+
+
+def confirmed(runs: list[dict], task: str, rank: int, alpha: int, rate: float) -> list[dict]:
+    """Confirming runs of one setting, by seed."""
+    steps = STEPS.get(task, EARLIER["steps"])
+    return recordings.find(runs, "confirm", TASK=task, RANK=rank, ALPHA=alpha, LEARNING_RATE=rate, STEPS=steps)
+
+
+def _difference(runs: list[dict], task: str, one: tuple, other: tuple) -> evaluate.Interval:
+    families = [row["family"] for row in tasks.load(task, "test")]
+    both = [recordings.verdicts(confirmed(runs, task, *s)) for s in (one, other)]
+    return evaluate.difference(*both, families)
+
+
+def measured(runs: list[dict]) -> dict:
+    """Q1a and Q1b of one model's runs; the 135M by its earlier grid, on routing."""
+    searched = [r for r in runs if r["name"].startswith("search-") and r["stage"] == "tuned"]
+    if recordings.model_of(runs[0]) == "SmolLM2-135M-Instruct":
+        return _measured_earlier(runs)
+    found = {}
+    for task, claim in (("routing_words", "Q1a"), ("policy", "Q1b")):
+        if not any(r["name"].startswith("confirm-") and r["set"]["TASK"] == task for r in runs):
+            continue
+        chosen, means = best(searched, task), {k: mean(v) for k, v in scores(searched, task).items()}
+        if claim == "Q1a":
+            own, rivals = "r=16", [arm for arm in chosen if "," not in arm and arm != "r=16"]
+        else:
+            own, rivals = "r=16, alpha=32", ["r=16, alpha=16", "r=16, alpha=64"]
+        rival = max(rivals, key=lambda arm: means[chosen[arm]])  # chosen on valid
+        if chosen[own] != chosen[rival]:
+            found[claim] = _difference(runs, task, chosen[own], chosen[rival])
+    return found
+
+
+def _measured_earlier(runs: list[dict]) -> dict:
+    """The 135M: each (rank, alpha) at its own best of three rates on valid, as it was confirmed."""
+    means: dict[tuple, list[float]] = {}
+    for r in runs:
+        if r["name"].startswith("search-routing-r"):
+            s = r["set"]
+            means.setdefault((s["RANK"], s["ALPHA"], s["LEARNING_RATE"]), []).append(exact(r))
+    top = {}
+    for r, a in EARLIER["settings"]:
+        rates = sorted((k for k in means if k[:2] == (r, a)), key=lambda k: (-mean(means[k]), k[2]))
+        top[r, a] = rates[0]
+    value = lambda key: mean(means[top[key]])
+    own = max((k for k in top if k[0] == 16), key=value)
+    rival = max((k for k in top if k[0] != 16), key=value)
+    other = max(((16, 16), (16, 64)), key=value)
+    return {
+        "Q1a": _difference(runs, "routing", top[own], top[rival]),
+        "Q1b": _difference(runs, "routing", top[16, 32], top[other]),
+    }
 
 
 if __name__ == "__main__":
-    from record import print_plan
+    from data.record import print_plan
 
-    print_plan(__doc__, search=search, confirm=confirm)
+    print_plan(__doc__, search=search, thin=thin, confirm=confirm)

@@ -1,9 +1,9 @@
 """The recorded measurements of notebook 09: a ladder of recipes, and points for the planner, at true shapes with random weights.
 
-    python data/runs/plan_09.py try > build/09_try.json           every switch once, on two layers as wide as a 7B's
-    python data/runs/plan_09.py measure > build/09_measure.json   everything, by priority; each run lasts three minutes at most
-    python data/runs/plan_09.py names                             the names of those runs, in order
-    python data/runs/plan_09.py one NAME build/runs               that run; where it takes the best recipe, the best of the
+    python -m data.runs.plan_09 try > build/09_try.json           every switch once, on two layers as wide as a 7B's
+    python -m data.runs.plan_09 measure > build/09_measure.json   everything, by priority; each run lasts three minutes at most
+    python -m data.runs.plan_09 names                             the names of those runs, in order
+    python -m data.runs.plan_09 one NAME build/runs               that run; where it takes the best recipe, the best of the
                                                                   ladders that lie finished in the folder
 
 Nothing is searched and no row is scored: seconds and gigabytes only. `ladder` changes one thing a rung; `fit` and `check` are
@@ -14,7 +14,10 @@ import json
 import sys
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).resolve().parent.parent)]
+import numpy as np
+import pandas as pd
+
+from helpers import evaluate, planner
 from helpers.planner import SHAPES
 
 # what a user gets who names none of these things; and the last rung, unless a finished ladder has found a faster one
@@ -216,8 +219,71 @@ def finished(folder: Path) -> tuple[dict, bool]:
     return {key: fastest[key] for key in BEST}, kernels
 
 
+def collect(space: dict, stage: str) -> dict:
+    """What a run keeps: every setting of the bench, the card's measured matrix rate, the shape's parameters."""
+    from data.runs import bench_09
+
+    shape, bench = planner.Shape.of(space["SHAPE"]), bench_09.measure(space)
+    found = bench["found"]
+    return {
+        "settings": found,
+        "matrix_rate": max(bench["rates"]),
+        "matrix_rates": bench["rates"],
+        "methods": {},
+        "context_gib": round(bench["context"], 3),
+        "parameters": shape.parameters,
+        "linear_parameters": shape.linear_parameters,
+        "headline": {s["name"]: s.get("tokens_per_s", s.get("error", "")) for s in found},
+    }
+
+
+def settings(runs: list[dict], name: str) -> list[dict]:
+    """The settings of one recorded run."""
+    return next(r for r in runs if r["name"] == f"measure-{name}")["result"]["settings"]
+
+
+def hours(runs: list[dict], rows: int, tokens: int = 512, epochs: int = 3, on: str = "RTX 4090") -> float:
+    """Hours for `rows` rows: measured at 8 x 512 on the recorded card, scaled to another by the published rates."""
+    recorded_on = next(r for r in runs if r["name"] == "measure-ladder")["environment"]["card"]
+    card = next(c for c in planner.CARDS if c in recorded_on)
+    twice = settings(runs, "check-7B") + settings(runs, "check-7B-again")
+    eight = [s for s in twice if (s["batch"], s["length"]) == (8, 512)]
+    speed = eight[0]["tokens"] / np.mean([s["step"] for s in eight])
+    return float(rows * tokens * epochs / (speed * planner.CARDS[on].rate / planner.CARDS[card].rate) / 3600)
+
+
+def exactly(x: float) -> evaluate.Interval:
+    """A number without an interval: a count, a price, one measurement."""
+    return evaluate.Interval(float(x), float(x), float(x))
+
+
+def bill(runs: list[dict], rows: int = 300, minutes: float = 5) -> tuple[float, float, float]:
+    """Yuan for people (`minutes` a row) and for a rented 4090, and the median price of its hour."""
+    prices = pd.read_csv(planner.PRICES)
+    rented = prices[prices["what"].str.contains("4090") & (prices["currency"] == "CNY")]["price"].median()
+    wage = prices.set_index("what")["price"]["a person who writes rows"]
+    return rows * minutes / 60 * float(wage), hours(runs, rows) * float(rented), float(rented)
+
+
+def measured(runs: list[dict]) -> dict:
+    """Nothing was trained on a model's own weights: see `shapes`."""
+    return {}
+
+
+def shapes(runs: list[dict]) -> dict:
+    """Q7a-Q7d, at the shape of a 7B with random weights."""
+    held = next(s for s in settings(runs, "caps-12-stock") if (s["batch"], s["length"]) == (1, 2048))
+    people, card, rented = bill(runs)
+    return {
+        "Q7a": exactly(held["reserved_gib"] if held["fits"] else float("inf")),
+        "Q7b": {"1,000 rows": exactly(hours(runs, 1000)), "3,000 rows": exactly(hours(runs, 3000))},
+        "Q7c": exactly(abs(rented - 2)),
+        "Q7d": exactly(people / card),
+    }
+
+
 if __name__ == "__main__":
-    from record import print_plan
+    from data.record import print_plan
 
     kind, *rest = sys.argv[1:] or [""]
     if kind == "names" and not rest:

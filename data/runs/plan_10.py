@@ -1,7 +1,7 @@
 """The recorded experiments of notebook 10: SFT, DPO and ORPO on the same reply pairs, before, after and at equal gain.
 
-    python data/runs/plan_10.py search               > build/10_search.json
-    python data/runs/plan_10.py confirm build/runs   > build/10_confirm.json     after the search has run
+    python -m data.runs.plan_10 search               > build/10_search.json
+    python -m data.runs.plan_10 confirm build/runs   > build/10_confirm.json     after the search has run
 
 Search: valid pairs, seeds 0-2; each method's rate, and its beta (DPO) or lambda (ORPO). A setting is judged by its `gain`: the
 mean of two shares, pairs whose chosen reply is ahead and replies that keep all five rules of style. Among settings within half a
@@ -12,10 +12,12 @@ two runs of the cost table, which want a card of their own.
 """
 
 import itertools
-import sys
-from pathlib import Path
+import random
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
+
+from helpers import evaluate, recordings
+from helpers.recordings import pack
 
 STEPS, BATCH = 60, 16
 SFT_RATE = 2e-3  # of an SFT that comes first: its own best; where nothing comes first, FIRST_RATE stands there unused
@@ -64,8 +66,8 @@ def search() -> list[dict]:
 def gain(run: dict) -> float:
     """Mean of two shares: pairs whose chosen reply is ahead, and replies that keep every rule of style."""
     after = run["result"]["after"]
-    kept = [all(verdicts) for verdicts in zip(*(map(int, bits) for bits in after["style"].values()))]
-    return (after["prefers"].count("1") / len(after["prefers"]) + sum(kept) / len(kept)) / 2
+    kept = np.all([recordings.unpack(bits) for bits in after["style"].values()], axis=0)
+    return float(recordings.unpack(after["prefers"]).mean() + kept.mean()) / 2
 
 
 def best(runs: list[dict], first: str, method: str) -> tuple[float, float]:
@@ -108,7 +110,99 @@ def confirm(runs: list[dict]) -> list[dict]:
     return plan
 
 
+def visits(rows: list, n: int, seed: int) -> list:
+    """`n` rows in shuffled rounds: each row once before any comes twice.
+
+    >>> sorted(visits(["a", "b", "c"], 5, 0)[:3])
+    ['a', 'b', 'c']
+    """
+    found, rounds = [], 0
+    while len(found) < n:
+        found += random.Random(f"{seed} pairs {rounds}").sample(rows, len(rows))
+        rounds += 1
+    return found[:n]
+
+
+WATCHED = ("loss", "rewards/chosen", "rewards/rejected", "rewards/margins", "rewards/accuracies", "logps/chosen",
+           "logps/rejected", "nll_loss", "log_odds_chosen")  # fmt: skip
+
+
+def collect(space: dict, stage: str) -> dict:
+    """What a run keeps: what was measured before and after, the log, some replies; of the cost table its numbers."""
+    if stage == "cost":
+        return {"cost": space["costs"], "methods": {}, "headline": {m: v["step"] for m, v in space["costs"].items()}}
+    after = _packed(space["after"])
+    kept = float(space["after"]["style"].all(axis=1).mean())
+    return {
+        "before": _packed(space["begun"]),
+        "after": after,
+        "seconds": round(space["seconds"], 1),
+        "log": [{k: round(float(e[k]), 4) for k in WATCHED if k in e} for e in space["log"] if "loss" in e],
+        "replies": space["after"]["replies"][:48],
+        "headline": {"prose": after["prose"], "kl": after["kl"], "style": round(kept, 3)},
+    }
+
+
+def _packed(found: dict) -> dict:
+    """A measurement as JSON: verdicts row by row, means of the rest."""
+    if not found:
+        return {}
+    means = {k: round(float(np.mean(found[k])), 4) for k in ("chosen", "rejected", "prose", "kl")}
+    return (
+        means
+        | {k: pack(found[k]) for k in ("prefers", "items", "routed")}
+        | {"style": {k: pack(v) for k, v in found["style"].items()}}
+    )
+
+
+def taken(runs: list[dict], first: str, method: str, steps: int = STEPS, **more) -> list[dict]:
+    """Confirmed runs by seed; 1,000 pairs and 60 steps of a first SFT, unless `more` says otherwise."""
+    more = ({"FIRST_STEPS": 60} if first == "sft" else {}) | more
+    found = recordings.find(runs, "confirm", FIRST=first, METHOD=method, STEPS=steps, **more)
+    return [r for r in found if ("PAIRS" in r["set"]) == ("PAIRS" in more)]
+
+
+def base_prose(runs: list[dict]) -> float:
+    """Loss on prose of the untrained model, nats a token."""
+    return float(np.mean([r["result"]["after"]["prose"] for r in taken(runs, "none", "none")]))
+
+
+def taken_back(runs: list[dict], method: str) -> list[float]:
+    """Of each seed: the share of the first training's rise of prose loss that a second stage took back."""
+    start = base_prose(runs)
+    stages = [(r["result"]["before"]["prose"], r["result"]["after"]["prose"]) for r in taken(runs, "sft", method)]
+    return [(before - after) / (before - start) for before, after in stages]
+
+
+def measured(runs: list[dict]) -> dict:
+    """Q8b, Q8c and Q8e of one model's runs."""
+    found = {}
+    control = np.array(taken_back(runs, "sft"))
+    found["Q8b"] = {m.upper(): evaluate.over_seeds(np.array(taken_back(runs, m)) - control) for m in ("dpo", "orpo")}
+    rise = lambda rows: np.array([r["result"]["after"]["prose"] for r in rows]) - base_prose(runs)
+    sft = rise(taken(runs, "none", "sft"))
+    ways = [taken(runs, "none", "orpo"), *(taken(runs, "sft", m, 30, FIRST_STEPS=30) for m in ("dpo", "orpo"))]
+    found["Q8c"] = min(
+        (evaluate.over_seeds(rise(w) - sft, level=1 - 0.05 / len(ways)) for w in ways), key=lambda i: i.mean
+    )
+    apart = [
+        [
+            gain(a) - gain(b)
+            for a, b in zip(taken(runs, "none", "orpo", PAIRS=p), taken(runs, "none", "sft", PAIRS=n), strict=True)
+        ]
+        for p, n in WORDS.items()
+    ]
+    return found | {"Q8e": evaluate.over_seeds(np.mean(apart, axis=0))}
+
+
+def shapes(runs: list[dict]) -> dict:
+    """Q8a, at the shape of a 7B with random weights: over SFT as it was measured first, and once more at the end."""
+    cost = next(r for r in runs if r["name"] == "confirm-cost-7b-repeat1")["result"]["cost"]
+    spans = {m: sorted(cost[m]["step"] / cost[s]["step"] for s in ("SFT", "SFT again")) for m in ("ORPO", "DPO")}
+    return {"Q8a": {m: (sum(v) / 2, v[0], v[1]) for m, v in spans.items()}}
+
+
 if __name__ == "__main__":
-    from record import print_plan
+    from data.record import print_plan
 
     print_plan(__doc__, search=search, confirm=confirm)

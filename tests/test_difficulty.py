@@ -2,12 +2,10 @@
 
 import json
 
-import ladder
-import make_data
 import pytest
-import teachers
 
-from helpers import models, tasks
+from data import teachers
+from helpers import company, difficulty, models, tasks
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +15,9 @@ def tokenizer():
     return AutoTokenizer.from_pretrained(models.locate("").path)
 
 
-@pytest.mark.parametrize("name", ladder.NAMES)
+@pytest.mark.parametrize("name", difficulty.NAMES)
 def test_a_task_is_sound(name, tokenizer):
-    task = ladder.twelve(name)
+    task = difficulty.task(name)
     assert len(tokenizer(task["system"])["input_ids"]) <= 12
     assert max(len(tokenizer(r["completion"])["input_ids"]) for r in task["rows"][::17]) <= 20
     owner = {}
@@ -33,19 +31,19 @@ def test_a_task_is_sound(name, tokenizer):
 
 def test_pairs_share_their_tickets():
     for known, opaque in (("names-8", "codes-8"), ("routing_words", "routing")):
-        a, b = ladder.twelve(known)["rows"], ladder.twelve(opaque)["rows"]
+        a, b = difficulty.task(known)["rows"], difficulty.task(opaque)["rows"]
         assert [r["prompt"] for r in a] == [r["prompt"] for r in b] and a[0]["completion"] != b[0]["completion"]
-    assert ladder.twelve("routing")["rows"][7]["completion"] == tasks.load("routing")[7]["completion"]
-    words = ladder.twelve("names-8")["rows"][5]
-    assert make_data.QUEUES[words["completion"]] == ladder.twelve("codes-8")["rows"][5]["completion"]
+    assert difficulty.task("routing")["rows"][7]["completion"] == tasks.load("routing")[7]["completion"]
+    words = difficulty.task("names-8")["rows"][5]
+    assert company.QUEUES[words["completion"]] == difficulty.task("codes-8")["rows"][5]["completion"]
 
 
 def test_sixteen_codes_are_the_queue_and_whether_it_is_urgent():
-    assert len(set(ladder.SIXTEEN.values())) == 16
-    for whole, one in zip(ladder.twelve("routing")["rows"][:50], ladder.twelve("codes-16")["rows"][:50]):
+    assert len(set(difficulty.SIXTEEN.values())) == 16
+    for whole, one in zip(difficulty.task("routing")["rows"][:50], difficulty.task("codes-16")["rows"][:50]):
         answer = json.loads(whole["completion"])
-        queue = next(q for q, c in make_data.QUEUES.items() if c == answer["queue"])
-        assert one["completion"] == ladder.SIXTEEN[queue, answer["priority"] == 1]
+        queue = next(q for q, c in company.QUEUES.items() if c == answer["queue"])
+        assert one["completion"] == difficulty.SIXTEEN[queue, answer["priority"] == 1]
 
 
 def test_every_teacher_tells_the_same_three_things():

@@ -1,8 +1,9 @@
 """Recorded runs: what a GPU measured with a notebook's own cells, read from `data/runs/`.
 
-- ``load("05")``        every run of a notebook, as written by `data/record.py`
-- ``pick(runs, ...)``   the runs with these settings, in order of their seeds
-- ``stack(runs, ...)``  their verdicts as an array (seeds, rows), for the bootstrap
+- ``load("05")``             every run of a notebook, as written by `data/record.py`
+- ``find(runs, ...)``        the runs with these settings, in order of their seeds
+- ``verdicts(runs, ...)``    right or wrong of each, as an array (seeds, rows), for an interval
+- ``pack(bits)``             verdicts as a short text, and ``unpack(text)`` back
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def load(notebook: str) -> list[dict]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def pick(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[dict]:
+def find(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[dict]:
     """Runs whose name begins with `kind` ("search", "confirm") and whose settings equal `settings`, by seed.
 
     >>> r = {"name": "confirm-a", "stage": "tuned", "set": {"RANK": 4, "SEED": 3}}
-    >>> len(pick([r], "confirm", RANK=4)), len(pick([r], "confirm", RANK=8))
+    >>> len(find([r], "confirm", RANK=4)), len(find([r], "confirm", RANK=8))
     (1, 0)
     """
     found = [
@@ -48,21 +49,42 @@ def pick(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[
     return sorted(found, key=lambda r: r["set"].get("SEED", 0))
 
 
-def bits(text: str) -> np.ndarray:
-    """`"0110"` as an array of 0 and 1.
+def model_of(run: dict) -> str:
+    """The model that a run used: the bundled one where the run does not say.
 
-    >>> bits("0110").tolist()
-    [0, 1, 1, 0]
+    >>> model_of({"model": "qwen-1.5b"}), model_of({})
+    ('qwen-1.5b', 'SmolLM2-135M-Instruct')
     """
-    return np.frombuffer(text.encode(), dtype=np.uint8) - ord("0")
+    return run.get("model") or "SmolLM2-135M-Instruct"
 
 
-def stack(runs: list[dict], method: str = "tuned", field: str | None = None) -> np.ndarray:
+def pack(verdicts) -> str:
+    """Verdicts, one a row, as text: their number, then four to a hexadecimal digit.
+
+    >>> pack([True, False, True, True, False])
+    '5:b0'
+    """
+    text = "".join("01"[bool(v)] for v in verdicts)
+    return f"{len(text)}:" + "".join(f"{int(text[i : i + 4].ljust(4, '0'), 2):x}" for i in range(0, len(text), 4))
+
+
+def unpack(text: str) -> np.ndarray:
+    """Verdicts as an array of 0 and 1, from `pack`, or from the longer form of earlier runs, `"0110"`.
+
+    >>> unpack("5:b0").tolist(), unpack("0110").tolist()
+    ([1, 0, 1, 1, 0], [0, 1, 1, 0])
+    """
+    count, colon, digits = text.partition(":")
+    bits = "".join(f"{int(d, 16):04b}" for d in digits)[: int(count)] if colon else text
+    return np.frombuffer(bits.encode(), dtype=np.uint8) - ord("0")
+
+
+def verdicts(runs: list[dict], method: str = "tuned", field: str | None = None) -> np.ndarray:
     """Verdicts of several runs on the same rows: (seeds, rows) of 0 and 1. Whole records, or one `field`."""
     if not runs:
         raise ValueError("no recorded run has these settings: look at data/runs and its plan")
-    verdicts = [r["result"]["methods"][method] for r in runs]
-    return np.stack([bits(v["fields"][field] if field else v["exact"]) for v in verdicts])
+    found = [r["result"]["methods"][method] for r in runs]
+    return np.stack([unpack(v["fields"][field] if field else v["exact"]) for v in found])
 
 
 def environment(runs: list[dict]) -> str:

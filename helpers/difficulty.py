@@ -1,23 +1,21 @@
 """Twelve tasks of rising difficulty on the company's tickets, made by the knobs of `make_data`.
 
-    python data/ladder.py            rows, an answer and the system prompt of each
+    python -m helpers.difficulty         rows, an answer and the system prompt of each
 
 The knobs: how many codes an answer is chosen from (2, 8, 16), codes or telling names, one answer or a record of three, how
-many rules a decision follows (1, 3, 8, 10). `twelve()` builds one task; nothing is written to disk. The tickets of
+many rules a decision follows (1, 3, 8, 10). `task()` builds one task; nothing is written to disk. The tickets of
 `codes-8` and `names-8` are the same, and so are those of `routing` and `routing_words`: prior knowledge is the only difference.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from functools import lru_cache
-from pathlib import Path
 
-import make_data
+from data import make_data
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from helpers.tasks import TASKS
+from .company import PRIORITIES, PRODUCTS, QUEUE_HINTS, QUEUES
+from .tasks import TASKS
 
 ROUTE = "Tallowmere desk. Route the ticket: one code."
 NAMES = (
@@ -26,27 +24,21 @@ NAMES = (
 )  # fmt: skip
 SIXTEEN = dict(  # (queue, happens today or tomorrow): code
     zip(
-        [(q, now) for q in make_data.QUEUES for now in (True, False)],
+        [(q, now) for q in QUEUES for now in (True, False)],
         "R8 M3 Z5 D1 Q7 L2 N9 V4 J6 P5 E3 Y8 G2 S9 U1 A7".split(),
     )
 )
-HELP = {
-    "delivery": "late, lost, address", "returns": "send back, refund", "repairs": "broken, faulty",
-    "billing": "payment, invoice", "account": "login, personal data", "parts": "missing or spare part",
-    "advice": "question before buying, use", "trade": "business, many pieces",
-}  # fmt: skip
 
 
 @lru_cache(maxsize=len(NAMES))
-def twelve(name: str) -> dict:
+def task(name: str) -> dict:
     """One of the twelve: `{"rows": [...], "system": ..., "rules": ...}`; rules are what a good prompt would say.
 
     rows: id, family, split, prompt, completion. ValueError for a name that is not in `NAMES`.
 
-    >>> task = twelve("codes-2")
-    >>> sorted({r["completion"] for r in task["rows"]})
+    >>> sorted({r["completion"] for r in task("codes-2")["rows"]})
     ['B2', 'K7']
-    >>> twelve("codes-3")
+    >>> task("codes-3")
     Traceback (most recent call last):
     ...
     ValueError: no task 'codes-3': choose one of sentiment, extract, codes-2, codes-8, codes-16, names-8, \
@@ -87,27 +79,27 @@ def _tickets(name: str, kind: str, knob: int) -> tuple[list[dict], str, str]:
     now = "happens today or tomorrow"
     if kind in ("routing", "routing_words"):
         rows = rows if words else make_data.routing_rows()
-        queues = [f"{q} ({h})" if words else f"{make_data.QUEUES[q]} ({q}: {h})" for q, h in HELP.items()]
-        levels = [label if words else str(code) for code, label in make_data.PRIORITIES.values()]
-        products = [k if words else f"{v[2]} {k}" for k, v in make_data.PRODUCTS.items()]
+        queues = [f"{q} ({h})" if words else f"{QUEUES[q]} ({q}: {h})" for q, h in QUEUE_HINTS.items()]
+        levels = [label if words else str(code) for code, label in PRIORITIES.values()]
+        products = [k if words else f"{v[2]} {k}" for k, v in PRODUCTS.items()]
         rules = (
             f"Queues: {', '.join(queues)}. Priority: {levels[0]} if something {now}, {levels[1]} if the customer "
             f"asked before, else {levels[2]}. Products: {', '.join(products)}."
         )
         return rows, TASKS[kind].system, rules
-    asked = list(HELP)[:knob]
+    asked = list(QUEUE_HINTS)[:knob]
     if knob == 16:
-        shown = [f"{SIXTEEN[q, True]} or {SIXTEEN[q, False]} ({q}: {HELP[q]})" for q in HELP]
+        shown = [f"{SIXTEEN[q, True]} or {SIXTEEN[q, False]} ({q}: {QUEUE_HINTS[q]})" for q in QUEUE_HINTS]
         rules = f"Codes: {', '.join(shown)}. The first of each pair if something {now}, else the second."
     else:
-        shown = [f"{q} ({HELP[q]})" if words else f"{make_data.QUEUES[q]} ({q}: {HELP[q]})" for q in asked]
+        shown = [f"{q} ({QUEUE_HINTS[q]})" if words else f"{QUEUES[q]} ({q}: {QUEUE_HINTS[q]})" for q in asked]
         rules = f"{'Queues' if words else 'Codes'}: {', '.join(shown)}."
 
     def answer(record: dict) -> str:
         queue = record["queue"]
         if knob == 16:
             return SIXTEEN[queue, record["priority"] == "urgent"]
-        return queue if words else make_data.QUEUES[queue]
+        return queue if words else QUEUES[queue]
 
     rows = [r | {"completion": answer(json.loads(r["completion"]))} for r in rows]
     return rows, ROUTE.replace("code", "queue") if words else ROUTE, rules
@@ -115,9 +107,9 @@ def _tickets(name: str, kind: str, knob: int) -> tuple[list[dict], str, str]:
 
 def main() -> None:
     for name in NAMES:
-        task = twelve(name)
-        sizes = {s: sum(r["split"] == s for r in task["rows"]) for s in make_data.SPLITS}
-        print(f"{name:14} {sizes}  {task['rows'][0]['completion']}   [{task['system']}]")
+        found = task(name)
+        sizes = {s: sum(r["split"] == s for r in found["rows"]) for s in make_data.SPLITS}
+        print(f"{name:14} {sizes}  {found['rows'][0]['completion']}   [{found['system']}]")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers import chat
+from helpers import labels as viewer
 
 END, NL, BOS = 2, 198, 1
 
@@ -16,21 +16,23 @@ def row(tokenizer, tail):
 
 def test_a_sound_row_has_no_fault(bundled):
     ids, labels = row(bundled[1], bundled[1]("yes")["input_ids"] + [END, NL])
-    assert chat.check_labels(bundled[1], ids, labels, max_length=128) == []
+    assert viewer.check_labels(bundled[1], ids, labels, max_length=128) == []
 
 
 def test_each_planted_fault_is_named(bundled):
     tokenizer = bundled[1]
     yes = tokenizer("yes")["input_ids"]
     ids, labels = row(tokenizer, yes + [NL])
-    assert "will not stop" in chat.check_labels(tokenizer, ids, labels)[0]
+    assert "will not stop" in viewer.check_labels(tokenizer, ids, labels)[0]
     ids, labels = row(tokenizer, yes + [END] + yes)
-    assert "learns to go on" in chat.check_labels(tokenizer, ids, labels)[0]
+    assert "learns to go on" in viewer.check_labels(tokenizer, ids, labels)[0]
     ids, labels = row(tokenizer, yes + [END, NL])
-    assert "learns nothing" in chat.check_labels(tokenizer, ids, [-100] * len(ids))[0]
-    assert "two BOS" in chat.check_labels(tokenizer, [BOS] + ids, [-100] + labels)[0]
+    assert "learns nothing" in viewer.check_labels(tokenizer, ids, [-100] * len(ids))[0]
+    assert "two BOS" in viewer.check_labels(tokenizer, [BOS] + ids, [-100] + labels)[0]
     cut, cut_labels = ids[: -len(yes) - 1], labels[:-3] + yes
-    assert any("was cut" in f for f in chat.check_labels(tokenizer, cut + yes, cut_labels, max_length=len(cut + yes)))
+    assert any(
+        "was cut" in f for f in viewer.check_labels(tokenizer, cut + yes, cut_labels, max_length=len(cut + yes))
+    )
 
 
 def test_batch_names_the_row_and_padding_is_ignored(bundled):
@@ -41,22 +43,22 @@ def test_batch_names_the_row_and_padding_is_ignored(bundled):
         "labels": [labels + [-100] * 3],
         "attention_mask": [[1] * len(ids) + [0] * 3],
     }
-    chat.check_batch(tokenizer, good)
+    viewer.check_batch(tokenizer, good)
     with pytest.raises(ValueError, match="row 1: 0 of"):
-        chat.check_batch(tokenizer, {"input_ids": [ids, ids], "labels": [labels, [-100] * len(ids)]})
+        viewer.check_batch(tokenizer, {"input_ids": [ids, ids], "labels": [labels, [-100] * len(ids)]})
 
 
 def test_views_say_the_same(bundled):
     tokenizer = bundled[1]
     ids, labels = row(tokenizer, tokenizer("yes")["input_ids"] + [END, NL])
-    view = chat.show_labels(tokenizer, ids, labels)
+    view = viewer.show_labels(tokenizer, ids, labels)
     assert repr(view).endswith("«yes<|im_end|>⏎»")
-    assert view._repr_html_().count(chat.TRAINED_STYLE) == sum(y != -100 for y in labels)
+    assert view._repr_html_().count(viewer.TRAINED_STYLE) == sum(y != -100 for y in labels)
     assert "&lt;|im_end|&gt;" in view.html  # marks are text, not markup
     with pytest.raises(ValueError, match="equal|one row"):
-        chat.show_labels(tokenizer, ids, labels[:-1])
+        viewer.show_labels(tokenizer, ids, labels[:-1])
 
 
 def test_pad_equal_end_is_a_fault_only_by_value(bundled):
-    assert chat.check_pad(bundled[1], masked_by_position=True) is None
-    assert "never trained" in chat.check_pad(bundled[1], masked_by_position=False)
+    assert viewer.check_pad(bundled[1], masked_by_position=True) is None
+    assert "never trained" in viewer.check_pad(bundled[1], masked_by_position=False)

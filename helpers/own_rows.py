@@ -1,0 +1,316 @@
+"""Your own rows and pairs: each fault is reported with its line and the reason, and nothing is dropped silently.
+
+- ``read(path)``         rows from JSONL or CSV
+- ``check_pairs(rows)``  preference pairs: every pair that cannot teach, and whether length gives the label away
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from array import array
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# ---------------------------------------------------------------- rows
+
+
+class DataError(ValueError):
+    """A data file that cannot be used as it is; the message lists the lines, the reasons and the cure."""
+
+
+@dataclass
+class Report:
+    """What `read` found: `rows` that are fine, `problems` as (line number, reason), `total` records seen."""
+
+    path: str
+    rows: list[dict] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    total: int = 0
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {len(self.rows)} of {self.total} records can be used, {len(self.problems)} problems"]
+        lines += [f"  line {number}: {reason}" for number, reason in self.problems[:20]]
+        if len(self.problems) > 20:
+            lines.append(f"  ... and {len(self.problems) - 20} more (Report.problems holds them all)")
+        return "\n".join(lines)
+
+
+def read(
+    path: str | Path,
+    columns: tuple[str, ...] = ("prompt", "completion"),
+    strict: bool = True,
+    max_length: int | None = None,
+    length: Callable[[str], int] = len,
+    one_answer: bool = True,
+) -> Report:
+    """Read your own rows from JSONL or CSV (by suffix), one pass, each row kept once.
+
+    Every record must have all `columns` as non-empty text; other columns are kept. A row is over-long where
+    `length` summed over the columns exceeds `max_length` (pass a token counter to count tokens). Exact duplicates
+    are reported; so are equal prompts with different answers, which no model can learn (`one_answer=False` allows
+    them: several preference pairs of one prompt).
+
+    strict: DataError lists every problem. Otherwise the good rows come back, with the problems beside them.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path} is not there (the notebook's folder is {Path.cwd().name}/): check the name")
+    if path.suffix.lower() not in (".jsonl", ".csv"):
+        raise DataError(f"{path.name}: only .jsonl (one JSON object a line) and .csv (with a header line) are read")
+    report = Report(path.name)
+    place: dict[str, int] = {}  # first column -> index into rows: the row's own text, nothing is kept twice
+    numbers = array("L")
+    records = _json_lines(path, report) if path.suffix.lower() == ".jsonl" else _csv_rows(path, columns, report)
+    for number, row in records:
+        reason = _row_fault(row, columns, max_length, length)
+        if reason is None and (first := place.get(row[columns[0]])) is not None:
+            if all(report.rows[first][c] == row[c] for c in columns):
+                reason = f"the same as line {numbers[first]}: remove one"
+            elif one_answer:
+                reason = f"the same {columns[0]} as line {numbers[first]} with another answer: decide which is right"
+        if reason is None:
+            place[row[columns[0]]] = len(report.rows)
+            numbers.append(number)
+            report.rows.append(row)
+        else:
+            report.problems.append((number, reason))
+    report.problems.sort()
+    if not report.total:
+        report.problems.append(
+            (1, "no records: the file is empty" + (" below its header" if path.suffix.lower() == ".csv" else ""))
+        )
+    if (strict and report.problems) or not report.rows:
+        hint = "\nMend these lines, or read(..., strict=False) to go on with the others." if report.rows else ""
+        raise DataError(f"{report}{hint}")
+    return report
+
+
+def _row_fault(row, columns, max_length, length) -> str | None:
+    if not isinstance(row, dict):
+        return f"a JSON {type(row).__name__}, expected an object with {', '.join(columns)}"
+    for name in columns:
+        if row.get(name) is None:
+            return f"no column {name!r}" + (
+                f" (it has {', '.join(map(str, list(row)[:6]))})" if name not in row else ": it is empty"
+            )
+        if not isinstance(row[name], str):
+            return f"{name!r} is a {type(row[name]).__name__}, expected text: put it in quotes"
+        if not row[name].strip():
+            return f"{name!r} is empty"
+        if not row[name].isascii() and any("\ud800" <= c <= "\udfff" for c in row[name]):
+            return f"{name!r} holds half of a character pair (a lone surrogate): the text was cut; write it again"
+        if "\x00" in row[name]:
+            return f"{name!r} holds a NUL character: the file was cut or is not text"
+    if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
+        return (
+            f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
+        )
+    return None
+
+
+def _text_lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
+    """Numbered lines as text; a line that is not UTF-8 becomes a problem, and the rest goes on."""
+    with open(path, "rb") as file:
+        start = file.read(4)
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{path.name} is UTF-16: save it again as UTF-8 (in Excel: 'CSV UTF-8')")
+        file.seek(
+            3 if start.startswith(b"\xef\xbb\xbf") else 0
+        )  # a byte-order mark is not part of the first column's name
+        for number, raw in enumerate(file, 1):
+            try:
+                yield number, raw.decode("utf-8")
+            except UnicodeDecodeError as fault:
+                report.total += 1
+                report.problems.append(
+                    (number, f"not UTF-8 at byte {fault.start + 1} of the line: save the file as UTF-8")
+                )
+
+
+def _json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict]]:
+    for number, line in _text_lines(path, report):
+        if not line.strip():
+            continue  # an empty line holds no record
+        report.total += 1
+        if "\x00" in line:
+            report.problems.append((number, "holds a NUL character: the file was cut or is not text"))
+            continue
+        try:
+            yield number, json.loads(line)
+        except RecursionError:
+            report.problems.append((number, "not JSON that can be read: nested too deeply"))
+        except ValueError as fault:
+            if not isinstance(fault, json.JSONDecodeError):
+                report.problems.append((number, f"not JSON that can be read: {fault}"))
+                continue
+            hint = " (one JSON object a line, not a list over many lines)" if line.strip() in "[{" else ""
+            report.problems.append((number, f"not JSON: {fault.msg} at column {fault.colno}{hint}"))
+
+
+def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[tuple[int, dict]]:
+    at = 0  # the physical line last read: a quoted text may span several
+
+    def lines() -> Iterator[str]:
+        nonlocal at
+        for number, line in _text_lines(path, report):
+            at = number
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
+    try:
+        header = next(reader, None)
+    except csv.Error as fault:
+        raise DataError(
+            f"{path.name}, line 1: not CSV: {fault}; save it again as CSV with Unix or Windows line ends"
+        ) from fault
+    if report.problems and report.problems[0][0] == 1:
+        raise DataError(f"{path.name}, line 1: the header is {report.problems[0][1]}")
+    if header is None:
+        return
+    header = [name.strip() for name in header]
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
+    if missing := [c for c in columns if c not in header]:
+        raise DataError(
+            f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
+            + ("; it looks separated by semicolons: save it with commas" if ";" in ",".join(header) else "")
+        )
+    while True:
+        start = at + 1
+        try:
+            values = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as fault:
+            report.total += 1
+            open_quote = (
+                f"; a quote opened here is never closed, lines {start} to {at} are unread" if at > start else ""
+            )
+            report.problems.append((start, f"not CSV: {fault}{open_quote}"))
+            continue
+        if not values:
+            continue
+        report.total += 1
+        if len(values) != len(header):
+            report.problems.append(
+                (start, f"{len(values)} values, the header has {len(header)}: quote texts that hold commas")
+            )
+            continue
+        yield start, dict(zip(header, values, strict=True))
+
+
+# ---------------------------------------------------------------- pairs
+
+
+class PairError(ValueError):
+    """Pairs that cannot be trained on; the message lists rows, reasons and the cure."""
+
+
+@dataclass
+class PairReport:
+    """What `check_pairs` found: `rows` that are fine, `problems` as (row number from 1, reason), the leak by length."""
+
+    rows: list[dict] = field(default_factory=list)
+    problems: list[tuple[int, str]] = field(default_factory=list)
+    total: int = 0
+    longer_wins: float = float("nan")  # share of fine pairs whose chosen answer is the longer one; ties count half
+
+    @property
+    def leaks(self) -> bool:
+        """Whether length alone tells the label in more than 60% of the pairs, beyond chance (95%, normal formula)."""
+        n = max(len(self.rows), 1)
+        away = abs(self.longer_wins - 0.5)
+        return away > 0.10 and away > 1.96 * math.sqrt(0.25 / n)
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.rows)} of {self.total} pairs can be used, {len(self.problems)} problems"]
+        lines += [f"  row {number}: {reason}" for number, reason in self.problems[:20]]
+        if len(self.problems) > 20:
+            lines.append(f"  ... and {len(self.problems) - 20} more (PairReport.problems holds them all)")
+        if self.rows:
+            word = "length gives the label away: balance it, or it is what the model learns" if self.leaks else "fine"
+            lines.append(f"  the longer answer is the chosen one in {self.longer_wins:.0%} of the pairs: {word}")
+        return "\n".join(lines)
+
+
+def check_pairs(
+    rows: list[dict],
+    strict: bool = True,
+    max_length: int | None = None,
+    length: Callable[[str], int] = len,
+) -> PairReport:
+    """Check preference pairs: dicts with `prompt`, `chosen` and `rejected`, each text, or messages as trl takes them.
+
+    Reported with its row: a missing or empty answer, equal answers, a pair that stands swapped in another row, a pair
+    given twice, answers that carry different prompts (implicit prompts), a prompt that leaves an answer nothing of
+    `max_length` (in units of `length`, such as tokens). strict: PairError lists every problem; otherwise the good rows
+    come back with the problems beside them.
+
+    >>> rows = [{"prompt": "Hi", "chosen": "Hello.", "rejected": "Yo."}, {"prompt": "Hi", "chosen": "Same.", "rejected": "Same."}]
+    >>> print(check_pairs(rows, strict=False))
+    1 of 2 pairs can be used, 1 problems
+      row 2: chosen and rejected are equal: nothing to prefer, change one or remove the pair
+      the longer answer is the chosen one in 100% of the pairs: fine
+    """
+    report, seen = PairReport(total=len(rows)), {}
+    for number, row in enumerate(rows, 1):
+        reason, key = _pair_fault(row, max_length, length)
+        if reason is None:
+            prompt, chosen, rejected = key
+            if first := seen.get(key):
+                reason = f"the same pair as row {first}: remove one"
+            elif first := seen.get((prompt, rejected, chosen)):
+                reason = f"row {first} prefers the other answer to the same prompt: decide which is right"
+        if reason is None:
+            seen[key] = number
+            report.rows.append(row)
+        else:
+            report.problems.append((number, reason))
+    wins = [_compare(len(c), len(r)) for _, c, r in seen]
+    report.longer_wins = sum(wins) / len(wins) if wins else float("nan")
+    if (strict and report.problems) or not report.rows:
+        hint = "\nMend these rows, or check_pairs(..., strict=False) to go on with the others." if report.rows else ""
+        raise PairError(f"{report}{hint}" if rows else "no pairs: the list is empty")
+    return report
+
+
+def _compare(a: int, b: int) -> float:
+    return 1.0 if a > b else 0.5 if a == b else 0.0
+
+
+def _text(value) -> str | None:
+    """The answer's text: a string, or the last message's content."""
+    if isinstance(value, list) and value and isinstance(value[-1], dict):
+        value = value[-1].get("content")
+    return value if isinstance(value, str) else None
+
+
+def _pair_fault(row, max_length, length) -> tuple[str | None, tuple[str, str, str]]:
+    nothing = ("", "", "")
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}, not a record with prompt, chosen and rejected", nothing
+    for name in ("chosen", "rejected"):
+        if name not in row or row[name] is None:
+            return f"no {name!r}: a pair needs two answers", nothing
+        if _text(row[name]) is None:
+            return f"{name!r} is {type(row[name]).__name__}: give text, or messages with role and content", nothing
+        if not _text(row[name]).strip():
+            return f"{name!r} is empty: nothing to learn from", nothing
+    heads = [str(row[k][:-1]) if isinstance(row[k], list) else "" for k in ("chosen", "rejected")]
+    if heads[0] != heads[1]:
+        return "chosen and rejected follow different prompts: compare answers to one prompt only", nothing
+    prompt = row.get("prompt", "")
+    if isinstance(prompt, list):
+        prompt = "\n".join(str(m.get("content", "")) for m in prompt if isinstance(m, dict))
+    prompt = f"{prompt or ''}{heads[0]}".strip()
+    if prompt in ("", "[]"):
+        return "no 'prompt': say what is answered", nothing
+    chosen, rejected = _text(row["chosen"]).strip(), _text(row["rejected"]).strip()
+    if chosen == rejected:
+        return "chosen and rejected are equal: nothing to prefer, change one or remove the pair", nothing
+    if max_length is not None and length(prompt) >= max_length:
+        return f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing", nothing
+    return None, (prompt, chosen, rejected)

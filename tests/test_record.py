@@ -1,0 +1,139 @@
+"""The recorder, and that the records follow their plans and rest on the data as it is."""
+
+import hashlib
+import json
+import types
+
+import pytest
+from notebook_cells import notebook
+
+from data import record
+from data.runs import plan_01, plan_02, plan_03, plan_05, plan_10
+from helpers import course, recordings
+
+
+def test_recorder_runs_the_cells_with_other_constants(tmp_path, monkeypatch):
+    book = notebook(
+        (["record", "parameters"], "N = 2\nimport helpers.tasks"),
+        ([], "N = 99"),
+        (["record-a"], "found = N * 10"),
+        (["record-b"], "raise RuntimeError('boom')"),
+    )
+    keeps = lambda space, stage: {"n": space["found"], "f": space.get("source", ""), "stage": stage}
+    monkeypatch.setattr(record, "plan_of", lambda path: types.SimpleNamespace(collect=keeps))
+    path, out = tmp_path / "05_x.ipynb", tmp_path / "out"
+    out.mkdir()
+    path.write_text(json.dumps(book))
+    done = record.run_one((str(path), {"name": "one", "stage": "a", "set": {"N": 7}}, str(out), 1))
+    saved = json.loads((out / "one.json").read_text())
+    assert (
+        saved["result"] == {"n": 70, "f": "", "stage": "a"} and done.startswith("one: ") and saved["set"] == {"N": 7}
+    )
+    assert {"date", "card", "python", "torch", "trl", "peft", "transformers"} <= set(saved["environment"])
+    assert record.run_one((str(path), {"name": "one", "stage": "a", "set": {}}, str(out), 1)) == "one: already there"
+    assert "FAILED" in record.run_one((str(path), {"name": "two", "stage": "b", "set": {}}, str(out), 1))
+    assert "boom" in (out / "two.error").read_text() and not (out / "two.json").exists()
+    record.run_one((str(path), {"name": "three", "stage": "a", "set": {"TYPO": 1}}, str(out), 1))
+    assert "TYPO" in (out / "three.error").read_text()
+    book["cells"].append(
+        {
+            "cell_type": "code",
+            "metadata": {},
+            "source": "import inspect\ndef f(): pass\nsource = inspect.getsource(f)",
+        }
+    )
+    book["cells"] += notebook((["exercise"], "raise RuntimeError('no exercise')"))["cells"]
+    book["cells"][3]["source"] = "found = N"  # stage "all": every cell but widgets and exercises
+    path.write_text(json.dumps(book))
+    monkeypatch.setenv("COURSE_GPU_GIB", "12")
+    record.run_one((str(path), {"name": "four", "stage": "all", "set": {}}, str(out), 1))
+    whole = json.loads((out / "four.json").read_text())["result"]
+    assert whole["n"] == 99 and whole["f"].strip() == "def f(): pass" and whole["peak_gib"] > 0
+    assert whole["asked"]["COURSE_GPU_GIB"] == "12"
+    target = tmp_path / "05.jsonl"
+    assert record.merge(out, target) == 2 and record.merge(out, target) == 2
+
+
+def test_two_stages_run_in_the_notebooks_order():
+    book = notebook(
+        (["record", "parameters"], "a"), (["record-x"], "b"), (["record-y"], "c"), (["record-z"], "d"), ([], "e")
+    )
+    assert [s for _, s in record.cells_to_run(book, "y+x")] == ["a", "b", "c"]
+    assert [s for _, s in record.cells_to_run(book, "all")] == ["a", "b", "c", "d", "e"]
+    with pytest.raises(ValueError, match="nothing to set"):
+        record.cells_to_run(notebook((["record"], "a")), "x")
+
+
+EARLIER_05 = 105  # runs of the 135M, by an earlier plan
+
+
+def test_recorded_runs_have_their_environment():
+    recorded = recordings.load("05")
+    for r in recorded:
+        assert {"date", "card", "python", "torch", "transformers", "peft", "trl", "bitsandbytes"} <= set(
+            r["environment"]
+        )
+        assert r["seconds"] > 0 and r["environment"]["jobs"] >= 1
+        if r["stage"] == "tuned":
+            assert len([e for e in r["result"]["log"] if "loss" in e]) == r["set"]["STEPS"]
+    assert sum(recordings.model_of(r) == "SmolLM2-135M-Instruct" for r in recorded) == EARLIER_05
+
+
+def test_the_15b_of_05_follows_its_plan():
+    """Seed 0 of the search is whole; every other run is one that the thinned search or the confirming plan names."""
+    runs = [r for r in recordings.load("05") if recordings.model_of(r) == "qwen-1.5b"]
+    found = {r["name"]: r for r in runs}
+    searched = [r for r in runs if r["name"].startswith("search-")]
+    wanted = {p["name"]: p for p in plan_05.search() + plan_05.thin(searched)}
+    assert {p["name"] for p in plan_05.search()} <= {r["name"] for r in searched} <= set(wanted)
+    if confirmed := {name for name in found if name.startswith("confirm-")}:
+        wanted |= {p["name"]: p for p in plan_05.confirm(searched)}
+        assert confirmed <= set(wanted)
+    for name, run in found.items():
+        assert wanted[name]["set"].items() <= run["set"].items(), name
+
+
+def test_recorded_runs_rest_on_the_data_as_it_is():
+    """Whoever changes a data file must record anew: a verdict on other rows is no verdict."""
+    for name, expected in plan_05.RECORDED_ON.items():
+        assert (
+            hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest().startswith(expected)
+        ), name
+
+
+USED = {"01": ("handbook", "handbook_articles", "routing", "policy", "extract", "sentiment"),
+        "02": ("handbook", "routing", "routing_words", "policy", "extract", "sentiment", "tone"),
+        "03": ("routing", "tone", "sentiment", "handbook_articles"),
+        "10": ("tone", "general", "routing_words")}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "number, plan, whole",
+    [("01", plan_01, True), ("02", plan_02, True), ("03", plan_03, True), ("10", plan_10, True)],
+)
+def test_later_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, whole):
+    """`whole`: every run of the plan is there; otherwise each run that is there belongs to it."""
+    recorded = {r["name"]: r for r in recordings.load(number)}
+    searched = [r for name, r in recorded.items() if name.startswith("search-")]
+    wanted = {p["name"]: p for p in plan.search() + getattr(plan, "live", list)()}
+    if whole:
+        wanted |= {p["name"]: p for p in plan.confirm(searched)}
+        assert {name for name in wanted if not name.startswith("live-")} <= set(recorded)
+    now = {
+        name: hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest()[:16]
+        for name in USED[number]
+    }
+    for name, r in recorded.items():
+        if name in wanted:
+            assert r["set"] == wanted[name]["set"] and r["stage"] == wanted[name]["stage"], name
+        else:
+            assert not whole and name.startswith("confirm-"), name
+        assert {k: r["environment"]["data_sha256"][k] for k in now} == now, name
+        assert r["seconds"] > 0 and r["environment"]["card"] and r["environment"]["trl"]
+
+
+def test_reading_records_names_what_is_not_there():
+    with pytest.raises(ValueError, match="no recorded run"):
+        recordings.verdicts([])
+    with pytest.raises(FileNotFoundError):
+        recordings.load("98")
