@@ -5,7 +5,7 @@ TORCH_INDEX ?=
 NB ?=
 REPO ?=
 
-.PHONY: help setup course run lab test test-quick outputs data ledger publish lint clean
+.PHONY: help setup course run lab test test-quick outputs data claims publish lint clean
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' Makefile | sed 's/: .*##/\t/' | expand -t 14
 
@@ -18,7 +18,7 @@ setup: .venv/ready ## .venv, packages, bundled model (once; repeat it after an i
 	$(BIN)/python -m helpers.models
 	@touch .venv/ready
 
-course: setup    ## every notebook in order, an HTML site in build/, the claims ledger
+course: setup    ## every notebook in order, an HTML site in build/
 	$(BIN)/python -m helpers.course run
 
 run: setup       ## one notebook: make run NB=05
@@ -39,10 +39,10 @@ outputs: setup   ## for authors: run the notebooks and commit their outputs, cle
 	$(BIN)/python -m helpers.course run --in-place $(NB)
 
 data:            ## rebuild data/*.jsonl from the wording
-	$(PYTHON) data/make_data.py
+	$(PYTHON) -m data.make_data
 
-ledger: setup    ## print the ledger and put it into README.md
-	$(BIN)/python -m helpers.ledger --readme && $(BIN)/python -m helpers.ledger
+claims: setup    ## write data/claims.md from the records and the rules
+	$(BIN)/python -m helpers.claims
 
 publish: setup   ## write the repository's address into badges and Colab cells: make publish REPO=owner/name
 	$(BIN)/python -m helpers.course publish $(REPO)

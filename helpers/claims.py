@@ -139,7 +139,7 @@ def verdict(id: str, found, model: str = "") -> str:
         rest += [f"{', '.join(said[None])} not decided"] * bool(said[None])
         rest += [f"{', '.join(missing)} not tested"] * bool(missing)
         return f"holds for {', '.join(said[True])}; {'; '.join(rest)}{tail}"
-    if said[False] and not said[None]:
+    if said[False]:  # all parts would have to hold
         return "does not hold" + tail
     return "not decided here (interval too wide)"
 
@@ -159,7 +159,8 @@ def rules(*ids: str) -> str:
 
 
 def measured(notebook: str) -> dict[str, dict]:
-    """{model: {claim: interval, or {part: interval}}} of a notebook's recorded runs, as `data/runs/plan_NN.py` computes it.
+    """{model: {claim: interval, or {part: interval}}} of a notebook's recorded runs, as `data/runs/plan_NN.py` computes it; a
+    text where the runs give nothing to compute an interval from.
 
     >>> sorted(measured("05")["SmolLM2-135M-Instruct"])
     ['Q1a', 'Q1b']
@@ -182,6 +183,9 @@ def decisions() -> dict[str, tuple[dict[str, str], str]]:
     result = {}
     for c in CLAIMS.values():
         by_model = {m: r[c.id] for m, r in found.get(c.notebook, {}).items() if c.id in r}
+        if reason := next((f for f in reversed(by_model.values()) if isinstance(f, str)), ""):
+            result[c.id] = ({}, f"not decided here ({reason})")  # nothing to compute an interval from
+            continue
         words = {
             m: "; ".join(f"{r.name}{': ' if r.name else ''}{r.show(i)}" for r, i in _parts(c, f))
             for m, f in by_model.items()

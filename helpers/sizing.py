@@ -6,7 +6,7 @@
 - ``fit_power_law()``   score against training rows as a `PowerLaw`: ceiling − scale · n^(−exponent)
 - ``curve()``           the same with intervals: a `Curve` that predicts, and says what twice the rows would buy
 - ``rows_to_target()``  training rows at which a target is first reached; ``rows_needed()`` with its interval
-- ``next_step()``       grow, stop or measure more; ``stop_growing()`` walks over a grid of sizes with it
+- ``next_step()``       grow, stop or measure more; ``stop_growing()`` walks over a grid of sizes with it, and never stops on a fall
 - ``diagnose()``        rising, flat (enough, too few rows, poor rows), falling or noisy, and why
 """
 
@@ -355,9 +355,10 @@ def _middle(values) -> tuple[float, float]:
 def rows_to_target(sizes, scores, target: float) -> float:
     """Training rows at which the score first reaches `target`.
 
-    sizes, scores: (points,). The scores are made non-decreasing (isotonic regression) and read linearly in log(rows)
-    between sizes. inf when the largest size does not reach it ("censored": more than that); the smallest size when
-    that reaches it at once ("at most that"). ValueError for a target outside 0..1 or fewer than 2 sizes.
+    sizes, scores: (points,); several points of one size (seeds) are averaged. Between two sizes the score is read linearly in
+    log(rows). Later falls do not undo a crossing: the first size whose mean reaches the target counts. inf when none does
+    ("censored": more than the largest); the smallest size when that reaches it at once ("at most that"). ValueError for a
+    target outside 0..1 or fewer than 2 sizes.
 
     >>> rows_to_target([100, 400], [0.4, 0.8], 0.6), rows_to_target([100, 400], [0.4, 0.8], 0.9)
     (200.0, inf)
@@ -366,14 +367,14 @@ def rows_to_target(sizes, scores, target: float) -> float:
     if not 0 <= target <= 1:
         raise ValueError(f"target {target} must lie in 0..1: give a fraction, 0.8 for 80%")
     sizes, index, counts = np.unique(sizes, return_inverse=True, return_counts=True)
-    rising = _monotone(np.bincount(index, scores) / counts, counts)
-    reached = np.flatnonzero(rising >= target - 1e-12)
+    means = np.bincount(index, scores) / counts
+    reached = np.flatnonzero(means >= target - 1e-12)
     if not len(reached):
         return math.inf
     i = reached[0]
     if i == 0:
         return float(sizes[0])
-    share = (target - rising[i - 1]) / (rising[i] - rising[i - 1])
+    share = (target - means[i - 1]) / (means[i] - means[i - 1])
     return round(float(np.exp(np.interp(share, [0, 1], np.log(sizes[i - 1 : i + 1])))), 6)
 
 
@@ -459,7 +460,8 @@ def stop_growing(
     """Go through the sizes in order; stop at the first whose next step's gain has its upper 95% bound below `worth`.
 
     floor: the score without training. A curve that still lies within 10 points of it is flat because nothing has been
-    learned yet, not because there is nothing more to learn: such a step does not stop the walk.
+    learned yet, not because there is nothing more to learn: such a step does not stop the walk. Nor does a fall, a gain
+    whose mean lies below -`worth`: more rows do not harm by themselves, so steps are missing or the new rows are poor.
 
     runs, families: as for `curve`, at least two sizes, each about twice the one before. The gain is paired: a resample
     draws the same families for both sizes. "measure more" does not stop the walk: not knowing is no reason to stop,
@@ -478,8 +480,14 @@ def stop_growing(
         verdict = next_step(*gain, worth)
         if verdict == "stop" and means[i + 1] < floor + 0.10:
             verdict = "grow"  # flat at the floor
+        if verdict == "stop" and gain.mean < -worth:
+            verdict = "fall"
         risen = "a gain" if gain.mean >= worth else "still at the floor"
-        tail = {"stop": f"even the upper bound is below {worth:g}", "grow": f"{risen}, more rows are needed"}
+        tail = {
+            "stop": f"even the upper bound is below {worth:g}",
+            "grow": f"{risen}, more rows are needed",
+            "fall": "steps are missing, or the added rows are poor: no reason to stop",
+        }
         why = tail.get(
             verdict, f"the interval allows less and more than {worth:g}: more test rows or seeds would tell"
         )

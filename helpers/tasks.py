@@ -59,7 +59,7 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
         raise ValueError(f"no set {name!r}: choose one of {', '.join(TASKS)}")
     path = DATA / f"{name}.jsonl"
     if not path.exists():
-        raise FileNotFoundError(f"data/{name}.jsonl is not there. `python data/make_data.py` writes it.")
+        raise FileNotFoundError(f"data/{name}.jsonl is not there. `python -m data.make_data` writes it.")
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     if split is not None:
@@ -91,7 +91,7 @@ def articles(version: int = 1) -> list[dict]:
         raise ValueError(f"no version {version!r} of the handbook: choose 1 or 2")
     path = DATA / "handbook_articles.jsonl"
     if not path.exists():
-        raise FileNotFoundError(f"data/{path.name} is not there. `python data/make_data.py` writes it.")
+        raise FileNotFoundError(f"data/{path.name} is not there. `python -m data.make_data` writes it.")
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     column = "text" if version == 1 else "text_v2"

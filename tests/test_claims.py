@@ -46,6 +46,8 @@ def test_verdicts(monkeypatch):
     )
     assert claims.verdict("Q2i", {"style": both["style"]}) == "holds for style; no new knowledge not tested"
     assert claims.verdict("Q2i", {"style": (0.5, 0.4, 0.6), "no new knowledge": (0.9, 0.8, 0.95)}) == "does not hold"
+    # one part fails and none holds: all would have to
+    assert claims.verdict("Q2i", {"style": (0.5, 0.4, 0.6), "no new knowledge": (0.2, 0.1, 0.3)}) == "does not hold"
     with pytest.raises(ValueError, match="no part 'form'"):
         claims.verdict("Q2i", {"form": yes})
     with pytest.raises(ValueError, match="no rule yet"):

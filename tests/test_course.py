@@ -8,16 +8,6 @@ from notebook_cells import notebook
 from helpers import course
 
 
-def test_readmes_picture_is_the_notebooks():
-    import base64
-
-    cells = json.loads((course.ROOT / "notebooks" / "05_sft.ipynb").read_text(encoding="utf-8"))["cells"]
-    tagged = next(c for c in cells if "picture" in c["metadata"].get("tags", []))
-    images = [o["data"]["image/png"] for o in tagged["outputs"] if "image/png" in o.get("data", {})]
-    image = "".join(images[-1]) if isinstance(images[-1], list) else images[-1]
-    assert base64.b64decode(image) == (course.ROOT / ".github" / "picture.png").read_bytes()
-
-
 def copy_of_a_notebook(tmp_path):
     folder = tmp_path / "notebooks"
     folder.mkdir()

@@ -262,3 +262,98 @@ def test_no_sweep_reads_the_test_rows():
                 assert "test" in scored and own.get("SEED", 3) in range(3, 10), run["name"]
             seen += 1
     assert seen
+
+
+# ---------------------------------------------------------------- the model's numbers against slow, plain ones
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """A two-layer model with random weights and dropout, and the bundled tokenizer."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    from helpers import models
+
+    tokenizer = AutoTokenizer.from_pretrained(models.locate("").path)
+    models.prepare_tokenizer(tokenizer)
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+                         num_key_value_heads=2, initializer_range=0.4, attention_dropout=0.5)  # fmt: skip
+    return LlamaForCausalLM(config), tokenizer
+
+
+ASKED = [[{"role": "user", "content": text}] for text in ("Hi", "Is the grüne kettle late? " * 5, "One more question.")]
+
+
+def test_scores_equal_a_plain_loop_on_ragged_rows(tiny):
+    """Row by row without padding, token by token; multi-byte text and answers of several lengths."""
+    import torch
+
+    model, tokenizer = tiny
+    answers = ["yes", "Grüße, the kettle №4 will come on Thursday.", "K7"]
+    ours = evaluate.score_completions(model, tokenizer, ASKED, answers, batch_size=2, bar=False)
+    model.eval()
+    for i, (prompt, answer) in enumerate(zip(ASKED, answers)):
+        head = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+        tail = tokenizer(answer, add_special_tokens=False)["input_ids"] + [tokenizer.eos_token_id]
+        with torch.inference_mode():
+            log_p = model(torch.tensor([head + tail])).logits[0].log_softmax(-1)
+        places = range(len(head) - 1, len(head) + len(tail) - 1)
+        nll = -sum(float(log_p[place, token]) for place, token in zip(places, tail))
+        right = sum(int(log_p[place].argmax()) == token for place, token in zip(places, tail))
+        assert ours.nll[i] == pytest.approx(nll, rel=1e-4)
+        assert (ours.tokens[i], ours.correct[i], bool(ours.exact[i])) == (len(tail), right, right == len(tail))
+
+
+def test_an_answer_that_does_not_stop_is_not_exact(tiny):
+    """What the model says first, without its going on: every token right but the end."""
+    import torch
+
+    model, tokenizer = tiny
+    model.eval()
+    head = tokenizer.apply_chat_template(ASKED[0], add_generation_prompt=True, return_dict=False)
+    with torch.inference_mode():
+        first = int(model(torch.tensor([head])).logits[0, -1].argmax())
+        then = int(model(torch.tensor([head + [first]])).logits[0, -1].argmax())
+    assert then != tokenizer.eos_token_id and tokenizer(tokenizer.decode([first]))["input_ids"] == [first]
+    scores = evaluate.score_completions(model, tokenizer, ASKED[:1], [tokenizer.decode([first])], bar=False)
+    assert (scores.correct[0], scores.tokens[0], bool(scores.exact[0])) == (1, 2, False)
+
+
+def test_prose_loss_is_per_token_and_each_block_its_own(tiny):
+    import torch
+
+    model, _ = tiny
+    blocks = [[5, 9, 200, 31, 7], [40, 41, 42, 43, 44], [3, 3, 3, 3, 3]]
+    ours = evaluate.prose_loss(model, blocks, batch_size=2, bar=False)
+    model.eval()
+    for loss, block in zip(ours, blocks):
+        ids = torch.tensor([block])
+        with torch.inference_mode():
+            assert loss == pytest.approx(float(model(ids, labels=ids).loss), rel=1e-4)
+
+
+def test_a_measurement_leaves_the_model_as_it_was(tiny):
+    model, tokenizer = tiny
+    for mode in (True, False):
+        for cache in (True, False):
+            model.train(mode)
+            model.config.use_cache = cache
+            evaluate.prose_loss(model, [[1, 2, 3]], bar=False)
+            evaluate.generate(model, tokenizer, ASKED[:1], max_new_tokens=2, bar=False)
+            assert model.training is mode and model.config.use_cache is cache
+
+
+def test_a_card_compares_the_field_that_is_asked_for():
+    rows = [{"prompt": f"t{i}", "family": f"f{i}"} for i in range(4)]
+    verdicts = {"a": (True, True), "b": (False, True), "c": (False, False)}
+    card = evaluate.ReportCard(rows, lambda a, r: Verdict(all(verdicts[a]), dict(zip(("queue", "level"), verdicts[a])), a))
+    card.add("one", ["a", "a", "b", "c"])
+    card.add("two", ["b", "c", "b", "a"])
+    assert card.difference("one", "two").mean == 0.25
+    assert card.difference("one", "two", "queue").mean == 0.25
+    assert card.difference("one", "two", "level").mean == 0.0
+    said = card.wins_and_losses("one", "two", show=9)
+    assert "one right, two wrong: 2 of 4" in said and "one wrong, two right: 1 of 4" in said
+    assert "t2" not in said  # both wrong: neither a win nor a loss

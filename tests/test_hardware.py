@@ -156,3 +156,56 @@ def test_a_compiler_needs_triton_a_c_compiler_and_headers(monkeypatch, tmp_path)
         kept = found.pop(lost)
         assert not hardware.can_compile()
         found[lost] = kept
+
+
+def test_detect_reads_card_model_and_rows(monkeypatch):
+    """A T4 as CUDA reports it: no bfloat16; and what is asked for arrives in the record."""
+    import types
+
+    import torch
+
+    card = {"is_available": True, "device_count": 1, "get_device_name": "Tesla T4", "get_device_capability": (7, 5),
+            "get_device_properties": types.SimpleNamespace(total_memory=15 * 2**30)}  # fmt: skip
+    for name, value in card.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *a, v=value: v)
+    monkeypatch.setattr(hardware, "can_compile", lambda: True)
+    hw = hardware.detect(1.5e9, 256)
+    assert (hw.fp16, hw.bf16, hw.use_cpu, hw.compute_dtype) == (True, False, False, torch.float16)
+    assert (hw.parameters, hw.row_tokens, hw.gpu_memory_gib, hw.gpus) == (1.5e9, 256, 15.0, ("Tesla T4",))
+    assert hw.gradient_checkpointing and not hw.compile_layers
+    for name in ("get_device_capability",):
+        monkeypatch.setattr(torch.cuda, name, lambda *a: (8, 9))
+    assert hardware.detect(1.5e9, 256).bf16
+
+
+def test_a_containers_limit_counts(monkeypatch):
+    whole = hardware.memory_bytes()
+    texts = {"memory.max": str(2**30)}
+    monkeypatch.setattr(hardware.Path, "read_text", lambda self: texts.get(self.name, "max"))
+    assert hardware.memory_bytes() == min(whole, 2**30)
+    texts["memory.max"] = "max"
+    assert hardware.memory_bytes() >= whole
+
+
+def test_a_mirror_is_reported_where_there_is_one(monkeypatch):
+    import subprocess
+
+    monkeypatch.setenv("PIP_INDEX_URL", "https://mirror.example/simple")
+    assert hardware.pip_mirror()
+    monkeypatch.delenv("PIP_INDEX_URL")
+    for code in (0, 1):
+        monkeypatch.setattr(subprocess, "run", lambda *a, c=code, **k: subprocess.CompletedProcess(a, c))
+        assert hardware.pip_mirror() is (code == 0)
+
+
+def test_peak_memory_is_in_gib():
+    """Of this process, which has torch loaded: between a tenth of a GiB and what the system says it holds at most."""
+    import psutil
+
+    now = psutil.Process().memory_info().rss / 2**30
+    assert 0.1 < hardware.peak_memory_gib() and now * 0.9 <= hardware.peak_memory_gib() <= psutil.virtual_memory().total / 2**30
+
+
+def test_memory_is_kept_and_given_back():
+    assert hardware.prepare() == "at most one GPU in use"
+    hardware.free_memory()  # on any system, without an error

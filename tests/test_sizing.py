@@ -174,8 +174,10 @@ def test_rows_to_target():
     assert sizing.rows_to_target([400, 100, 200], [0.8, 0.2, 0.5], 0.65) == pytest.approx(math.sqrt(200 * 400))
     assert sizing.rows_to_target([100, 200, 400], [0.2, 0.5, 0.8], 0.81) == math.inf
     assert sizing.rows_to_target([100, 200, 400], [0.2, 0.5, 0.8], 0.1) == 100
-    # a dip is levelled first: 0.6 and 0.4 are both read as 0.5
-    assert sizing.rows_to_target([100, 200, 400, 800], [0.2, 0.6, 0.4, 0.8], 0.55) > 400
+    # a later fall, for want of steps, does not undo a crossing
+    crossed = 100 * 2 ** ((0.55 - 0.2) / (0.6 - 0.2))
+    assert sizing.rows_to_target([100, 200, 400, 800], [0.2, 0.6, 0.4, 0.8], 0.55) == pytest.approx(crossed)
+    assert sizing.rows_to_target([100, 100, 200], [0.1, 0.3, 0.5], 0.35) == pytest.approx(100 * 2**0.5)  # seeds averaged
     # several seeds of one size are averaged
     assert sizing.rows_to_target([100, 100, 200, 200], [0.1, 0.3, 0.7, 0.9], 0.5) == pytest.approx(math.sqrt(20000))
 
@@ -313,3 +315,46 @@ def test_a_walk_does_not_stop_at_the_floor():
     high = {n: rng.random((3, 2000)) < 0.8 for n in (25, 100)}
     assert sizing.stop_growing(high, np.arange(2000), worth=0.05).stopped
     assert not sizing.stop_growing(high, np.arange(2000), worth=0.05, floor=0.75).stopped
+
+
+def test_a_fall_is_no_reason_to_stop():
+    up, down = np.tile([1, 1, 1, 0], (3, 50)), np.tile([1, 1, 0, 0], (3, 50))
+    walk = sizing.stop_growing({100: down, 200: up, 400: down}, np.arange(200))
+    assert not walk.stopped and [s.verdict for s in walk.steps] == ["grow", "fall"]
+    assert "steps are missing" in walk.steps[-1].reason
+
+
+def test_icc_of_uneven_families_equals_the_textbook_sums():
+    rng = np.random.default_rng(0)
+    families = np.repeat(np.arange(12), rng.integers(1, 9, 12))
+    values = (rng.random((3, len(families))) < rng.random(12)[families]).astype(float)
+    rows, k = len(families), 12
+    between = within = 0.0
+    for v in values:
+        for f in range(k):
+            mine = v[families == f]
+            between += len(mine) * (mine.mean() - v.mean()) ** 2 / (k - 1) / 3
+            within += ((mine - mine.mean()) ** 2).sum() / (rows - k) / 3
+    size = (rows - sum((families == f).sum() ** 2 for f in range(k)) / rows) / (k - 1)
+    expected = (between - within) / (between + (size - 1) * within)
+    assert sizing.icc(values, families) == pytest.approx(expected, abs=1e-12) and expected > 0.05
+
+
+def test_resampled_means_divide_by_the_rows_drawn_and_draw_seeds():
+    """Two families, 9 rows and 1; two seeds that disagree: every resample is one of the few values it can be."""
+    families = ["a"] * 9 + ["b"]
+    runs = {100: np.array([[1] * 9 + [0], [0] * 10]), 200: np.array([[1] * 10, [0] * 10])}
+    _, means, drawn = sizing._resample(runs, families, 400, 0)
+    assert means.tolist() == [0.45, 0.5]
+    one = {0.0, 0.9, 1.0}  # of seed 0 at 100 rows: bb, ab, aa
+    assert set(np.round(drawn[:, 0], 3)) <= {round(w * x, 3) for w in (0, 0.5, 1) for x in one}
+    assert len(set(np.round(drawn[:, 1], 3))) == 3  # 0, half, 1: how often each seed was drawn
+
+
+def test_rows_needed_gives_a_95_percent_interval():
+    rng = np.random.default_rng(1)
+    families = np.arange(300) // 3
+    runs = {n: rng.random((4, 300)) < p for n, p in ((50, 0.3), (200, 0.55), (800, 0.8))}
+    e = sizing.rows_needed(runs, families, 0.6, resamples=1000)
+    mean, drawn = sizing.rows_drawn(runs, families, 0.6, resamples=1000)
+    assert e.mean == mean and 0.94 <= ((drawn >= e.low) & (drawn <= e.high)).mean() <= 0.96

@@ -190,7 +190,7 @@ def test_load_draws_and_refuses():
 def test_a_set_that_is_not_there_says_what_writes_it(tmp_path, monkeypatch):
     monkeypatch.setattr(tasks, "DATA", tmp_path)
     for ask in (lambda: tasks.load("handbook"), tasks.articles):
-        with pytest.raises(FileNotFoundError, match="handbook.*make_data.py` writes it"):
+        with pytest.raises(FileNotFoundError, match="handbook.*make_data` writes it"):
             ask()
 
 
@@ -228,3 +228,24 @@ def test_every_chosen_reply_keeps_the_style_and_most_rejected_do_not():
     rows = tasks.load("tone")
     assert all(all(tasks.desk_style(r["chosen"]).values()) for r in rows)
     assert sum(all(tasks.desk_style(r["rejected"]).values()) for r in rows) < 0.25 * len(rows)
+
+
+def test_a_seed_draws_and_the_first_n_are_the_first_n():
+    first = tasks.load("routing", "train", n=20)
+    drawn = tasks.load("routing", "train", n=20, seed=1)
+    assert [r["id"] for r in first] == [r["id"] for r in tasks.load("routing", "train")[:20]]
+    assert {r["id"] for r in drawn} != {r["id"] for r in first} != {r["id"] for r in tasks.load("routing", "train", n=20, seed=2)}
+    assert drawn == tasks.load("routing", "train", n=20, seed=1)
+
+
+@pytest.mark.parametrize("day", tasks.WEEKDAYS)
+def test_every_day_of_the_week_is_a_day(day):
+    assert tasks.desk_style(f"Hello. We will send it on {day}.")["day"]
+    assert not tasks.desk_style("Hello. We will send it soon.")["day"]
+
+
+def test_a_row_is_over_long_by_all_its_columns_together(tmp_path):
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"prompt": "123456", "completion": "1234"}\n{"prompt": "123456", "completion": "123456"}\n')
+    report = own_rows.read(path, strict=False, max_length=10)
+    assert len(report.rows) == 1 and report.problems == [(2, report.problems[0][1])] and "length 12" in report.problems[0][1]

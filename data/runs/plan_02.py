@@ -166,8 +166,7 @@ def measured(runs: list[dict]) -> dict:
         "Q2d": _within_a_factor(needs),
         "Q2i": _style_and_facts(runs),
     }
-    stopped = _lost_by_stopping(runs)
-    return found | ({"Q2e": stopped} if stopped else {})
+    return found | {"Q2e": _lost_by_stopping(runs)}
 
 
 def _rank_correlation(runs: list[dict], needs: dict) -> tuple:
@@ -204,17 +203,20 @@ def _within_a_factor(needs: dict, parameters: float = 134_515_008, trained: floa
     return max(hits), max(hits), max(possible)
 
 
-def _lost_by_stopping(runs: list[dict]) -> tuple | None:
-    """Score where a walk stops minus the score at the largest size, on the families that the walk did not see."""
-    lost = []
+def _lost_by_stopping(runs: list[dict]) -> tuple | str:
+    """Score where a walk stops minus the score at the largest size, on the families that the walk did not see; in words
+    where fewer than three walks stop."""
+    lost, falls = [], 0
     for name in difficulty.NAMES:
         families = np.array(groups(name))
         seen = np.isin(families, sorted(set(families))[::2])
         walk = sizing.stop_growing({n: v[:, seen] for n, v in grid(runs, name).items()}, families[seen])
-        last = max(grid(runs, name))
+        last, falls = max(grid(runs, name)), falls + (walk.steps[-1].verdict == "fall")
         if walk.stopped and walk.size < last:
             lost.append(grid(runs, name)[walk.size][:, ~seen].mean() - grid(runs, name)[last][:, ~seen].mean())
-    return tuple(evaluate.over_seeds(lost)) if len(lost) > 1 else None
+    if len(lost) < 3:
+        return f"{len(lost)} of {len(difficulty.NAMES)} walks stop before the largest size; {falls} end in a fall"
+    return tuple(evaluate.over_seeds(lost))
 
 
 def recalled(runs: list[dict], rows: int) -> evaluate.Interval:

@@ -1,13 +1,22 @@
-"""The hand-written preference losses against trl's trainers, their gradients and limits, and the check of pairs."""
+"""The losses written by hand in notebook 10 against trl's trainers, their gradients and limits; the check of pairs."""
 
 import math
 
 import pytest
 import torch
 import torch.nn.functional as F
+from notebook_cells import PATHS, code_cells, source, tags
 
 from helpers import models, tasks
-from helpers.preference import PairError, check_pairs, completion_logps, dpo_loss, log1mexp, log_odds, orpo_loss
+from helpers.own_rows import PairError, check_pairs
+
+PAGE: dict = {"torch": torch, "F": F}
+for cell in code_cells(next(p for p in PATHS if p.stem.startswith("10_"))):
+    if "definitions" in tags(cell):  # the very cells that the reader sees
+        exec(source(cell), PAGE)
+completion_logps, dpo_loss, orpo_loss, log_odds = (
+    PAGE[name] for name in ("completion_logps", "dpo_loss", "orpo_loss", "log_odds")
+)
 
 SYSTEM = tasks.TASKS["tone"].system
 
@@ -72,7 +81,7 @@ def test_dpo_equals_trl(tokenizer, tmp_path):
         mine += completion_logps(logits, labels).chunk(2)
     ours = dpo_loss(*mine, beta=0.3)
     assert abs(float(theirs.detach()) - math.log(2)) > 1e-3  # not the trivial value
-    assert torch.allclose(ours.loss, theirs, atol=1e-5)
+    assert torch.allclose(ours, theirs, atol=1e-5)
 
 
 def test_orpo_equals_trl(tokenizer, tmp_path):
@@ -100,16 +109,19 @@ def test_orpo_equals_trl(tokenizer, tmp_path):
     nll = F.cross_entropy(logits[:, :-1].flatten(0, 1), whole[:, 1:].flatten())  # over prompt and answer, as trl does
     chosen = completion_logps(logits, labels, average=True)
     logits, _, labels = side("rejected")
-    ours = orpo_loss(chosen, completion_logps(logits, labels, average=True), nll, beta=0.25)
-    assert torch.allclose(ours.loss, theirs, atol=1e-4)
-    assert abs(float(ours.margin.mean()) - metrics["log_odds_chosen"]) < 1e-4
-    assert ours.accuracy == metrics["rewards/accuracies"]
+    rejected = completion_logps(logits, labels, average=True)
+    odds_term = orpo_loss(chosen, rejected, beta=0.25) + chosen.mean()  # ours without its own SFT term
+    assert torch.allclose(nll + odds_term, theirs, atol=1e-4)
+    margin = log_odds(chosen) - log_odds(rejected)
+    assert abs(float(margin.mean()) - metrics["log_odds_chosen"]) < 1e-4
+    assert abs(float(chosen.mean()) - metrics["logps/chosen"]) < 1e-4
+    assert abs(float(rejected.mean()) - metrics["logps/rejected"]) < 1e-4
 
 
 def test_gradients_push_the_right_way():
     for loss in (
-        lambda c, r: orpo_loss(c, r, -c.mean(), 0.5).loss,
-        lambda c, r: dpo_loss(c, r, torch.tensor([-1.0]), torch.tensor([-1.0]), 0.5).loss,
+        lambda c, r: orpo_loss(c, r, 0.5),
+        lambda c, r: dpo_loss(c, r, torch.tensor([-1.0]), torch.tensor([-1.0]), 0.5),
     ):
         chosen, rejected = torch.tensor([-1.2], requires_grad=True), torch.tensor([-0.9], requires_grad=True)
         loss(chosen, rejected).backward()
@@ -119,8 +131,6 @@ def test_gradients_push_the_right_way():
 def test_log_odds_keep_their_digits():
     p = torch.tensor([1e-12, 1e-3, 0.5, 1 - 1e-9], dtype=torch.float64)
     assert torch.allclose(log_odds(p.log()), torch.logit(p), rtol=1e-6)
-    x = torch.tensor([-1e-8, -0.7, -50.0], dtype=torch.float64)
-    assert torch.allclose(log1mexp(x), torch.log(-torch.expm1(x)))
 
 
 def test_average_and_sum():
@@ -135,20 +145,6 @@ def test_average_and_sum():
     )
     assert torch.allclose(completion_logps(logits, labels), expected, atol=1e-5)
     assert torch.allclose(completion_logps(logits, labels, average=True), expected / 4, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    "call, words",
-    [
-        (lambda: completion_logps(torch.zeros(2, 3, 5), torch.zeros(2, 4).long()), "must agree"),
-        (lambda: completion_logps(torch.zeros(1, 3, 5), torch.full((1, 3), -100)), "row 0 has no answer token"),
-        (lambda: orpo_loss(torch.zeros(2), torch.zeros(3), torch.tensor(0.0)), "one number a pair"),
-        (lambda: dpo_loss(*[torch.zeros(2)] * 4, beta=0), "beta 0 must be above 0"),
-    ],
-)
-def test_bad_input_is_named(call, words):
-    with pytest.raises(ValueError, match=words):
-        call()
 
 
 GOOD = {"prompt": "My kettle leaks.", "chosen": "Hello. We will send one.", "rejected": "Call again some day, ok?"}
@@ -196,6 +192,12 @@ def test_messages_with_an_implicit_prompt_are_fine():
 def test_a_leak_by_length_is_seen_and_the_courses_own_pairs_have_none():
     short = [{"prompt": f"p{i}", "chosen": "a longer answer", "rejected": "short"} for i in range(60)]
     assert check_pairs(short).leaks and "gives the label away" in str(check_pairs(short))
+    assert check_pairs(short).longer_wins == 1.0
+    even = [row | {"chosen": "as long", "rejected": "as lang", "prompt": f"q{i}"} for i, row in enumerate(short)]
+    assert check_pairs(even).longer_wins == 0.5 and not check_pairs(even).leaks  # a tie counts half
+    swapped = [row | {"chosen": row["rejected"], "rejected": row["chosen"]} for row in short[:45]]  # 45 of 60: 25%
+    rest = [row | {"prompt": f"r{i}"} for i, row in enumerate(short[:15])]
+    assert check_pairs(swapped + rest).longer_wins == 0.25 and check_pairs(swapped + rest).leaks
     own = check_pairs(tasks.load("tone"), strict=False)
     assert own.problems == [] and len(own.rows) == len(tasks.load("tone"))
     assert not own.leaks and 0.4 < own.longer_wins < 0.6
