@@ -1,0 +1,1 @@
+"""The data of the course, what makes it, and the recorder of experiments."""

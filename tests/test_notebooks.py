@@ -115,6 +115,7 @@ def unprinted(cells) -> list[str]:
         if text.startswith(("## Sources", "## Traps", "# ")):
             continue
         running = "\n".join(line for line in text.splitlines() if not line.startswith((">", "|")))
+        running = running.replace("95% interval", "interval")  # a level, nothing measured
         for number in re.findall(r"(?<![\w.,])(\d+(?:[.,]\d+)?) ?(?:%|points|nats|GiB|MiB|s\b)", running):
             if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", above):
                 missing.append(f"{number} in {running[:60]!r}")
