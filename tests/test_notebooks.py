@@ -11,7 +11,7 @@ ids = [p.stem for p in PATHS]
 OPENING = ("**Question.**", "**You will be able to**", "**Before you start.**", "**Cost.**", "**Made with.**")
 CLOSING = ("## What we measured", "## Traps", "## Exercises", "## Sources")
 MAX_BYTES = 500_000
-LESSONS = ("00", "02", "03", "05", "10")  # pages in the present form; the others follow, and this list then goes
+LESSONS = ("00", "01", "02", "03", "05", "10")  # pages in the present form; the others follow, and this list then goes
 MAX_CELLS, MAX_LINES, MOST_LINES, MAX_WIDTH = 55, 25, 15, 96  # nine in ten cells have at most MOST_LINES
 EARLIER_LINES, EARLIER_CONFIG_LINES, EARLIER_WIDTH = 20, 30, 112
 
