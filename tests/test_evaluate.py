@@ -283,7 +283,9 @@ def tiny():
     return LlamaForCausalLM(config), tokenizer
 
 
-ASKED = [[{"role": "user", "content": text}] for text in ("Hi", "Is the grüne kettle late? " * 5, "One more question.")]
+ASKED = [
+    [{"role": "user", "content": text}] for text in ("Hi", "Is the grüne kettle late? " * 5, "One more question.")
+]
 
 
 def test_scores_equal_a_plain_loop_on_ragged_rows(tiny):
@@ -348,7 +350,9 @@ def test_a_measurement_leaves_the_model_as_it_was(tiny):
 def test_a_card_compares_the_field_that_is_asked_for():
     rows = [{"prompt": f"t{i}", "family": f"f{i}"} for i in range(4)]
     verdicts = {"a": (True, True), "b": (False, True), "c": (False, False)}
-    card = evaluate.ReportCard(rows, lambda a, r: Verdict(all(verdicts[a]), dict(zip(("queue", "level"), verdicts[a])), a))
+    card = evaluate.ReportCard(
+        rows, lambda a, r: Verdict(all(verdicts[a]), dict(zip(("queue", "level"), verdicts[a])), a)
+    )
     card.add("one", ["a", "a", "b", "c"])
     card.add("two", ["b", "c", "b", "a"])
     assert card.difference("one", "two").mean == 0.25

@@ -203,7 +203,10 @@ def test_peak_memory_is_in_gib():
     import psutil
 
     now = psutil.Process().memory_info().rss / 2**30
-    assert 0.1 < hardware.peak_memory_gib() and now * 0.9 <= hardware.peak_memory_gib() <= psutil.virtual_memory().total / 2**30
+    assert (
+        0.1 < hardware.peak_memory_gib()
+        and now * 0.9 <= hardware.peak_memory_gib() <= psutil.virtual_memory().total / 2**30
+    )
 
 
 def test_memory_is_kept_and_given_back():

@@ -147,7 +147,10 @@ def test_finding_recorded_runs():
     runs = [run("confirm-b", 5, RANK=4, RATE=1), run("confirm-a", 3, RANK=4, RATE=2), run("confirm-c", 4, RANK=4, RATE=1),
             run("search-confirm", 3, RANK=4, RATE=1), run("confirm-d", 3, "base", RANK=4, RATE=1)]  # fmt: skip
     found = recordings.find(runs, "confirm", RANK=4, RATE=1)
-    assert [r["set"]["SEED"] for r in found] == [4, 5]  # every setting must match, the kind is the name's first word, by seed
+    assert [r["set"]["SEED"] for r in found] == [
+        4,
+        5,
+    ]  # every setting must match, the kind is the name's first word, by seed
     assert recordings.verdicts(found).tolist() == [[0, 1, 1, 0]] * 2
     assert recordings.verdicts(found, field="queue").tolist() == [[1, 1, 1, 1]] * 2
     assert recordings.verdicts(found).shape == (2, 4)  # (seeds, rows)

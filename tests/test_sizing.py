@@ -177,7 +177,9 @@ def test_rows_to_target():
     # a later fall, for want of steps, does not undo a crossing
     crossed = 100 * 2 ** ((0.55 - 0.2) / (0.6 - 0.2))
     assert sizing.rows_to_target([100, 200, 400, 800], [0.2, 0.6, 0.4, 0.8], 0.55) == pytest.approx(crossed)
-    assert sizing.rows_to_target([100, 100, 200], [0.1, 0.3, 0.5], 0.35) == pytest.approx(100 * 2**0.5)  # seeds averaged
+    assert sizing.rows_to_target([100, 100, 200], [0.1, 0.3, 0.5], 0.35) == pytest.approx(
+        100 * 2**0.5
+    )  # seeds averaged
     # several seeds of one size are averaged
     assert sizing.rows_to_target([100, 100, 200, 200], [0.1, 0.3, 0.7, 0.9], 0.5) == pytest.approx(math.sqrt(20000))
 

@@ -234,7 +234,11 @@ def test_a_seed_draws_and_the_first_n_are_the_first_n():
     first = tasks.load("routing", "train", n=20)
     drawn = tasks.load("routing", "train", n=20, seed=1)
     assert [r["id"] for r in first] == [r["id"] for r in tasks.load("routing", "train")[:20]]
-    assert {r["id"] for r in drawn} != {r["id"] for r in first} != {r["id"] for r in tasks.load("routing", "train", n=20, seed=2)}
+    assert (
+        {r["id"] for r in drawn}
+        != {r["id"] for r in first}
+        != {r["id"] for r in tasks.load("routing", "train", n=20, seed=2)}
+    )
     assert drawn == tasks.load("routing", "train", n=20, seed=1)
 
 
@@ -248,4 +252,8 @@ def test_a_row_is_over_long_by_all_its_columns_together(tmp_path):
     path = tmp_path / "x.jsonl"
     path.write_text('{"prompt": "123456", "completion": "1234"}\n{"prompt": "123456", "completion": "123456"}\n')
     report = own_rows.read(path, strict=False, max_length=10)
-    assert len(report.rows) == 1 and report.problems == [(2, report.problems[0][1])] and "length 12" in report.problems[0][1]
+    assert (
+        len(report.rows) == 1
+        and report.problems == [(2, report.problems[0][1])]
+        and "length 12" in report.problems[0][1]
+    )

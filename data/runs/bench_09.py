@@ -224,6 +224,7 @@ class Clock(TrainerCallback):
 
 
 def now():
+    """Seconds on a clock, after the GPU has finished what it was asked to do."""
     if GPU:
         torch.cuda.synchronize()
     return time.perf_counter()
@@ -279,6 +280,7 @@ def shares(clock):
 
 
 def gib(count="memory_allocated"):
+    """GiB of GPU memory by the counter of `torch.cuda` named `count`; 0.0 without a GPU."""
     return round(getattr(torch.cuda, count)() / 2**30, 3) if GPU else 0.0
 
 

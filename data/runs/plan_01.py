@@ -107,7 +107,9 @@ def collect(space: dict, stage: str) -> dict:
     methods, result = {}, {}
     if stage == "prompt":
         kind = space["TASK"].split("-")[0]
-        verdicts = [tasks.check_answer(kind, a, r["completion"]) for a, r in zip(space["answers"], space["asked_rows"])]
+        verdicts = [
+            tasks.check_answer(kind, a, r["completion"]) for a, r in zip(space["answers"], space["asked_rows"])
+        ]
         fields = {k: pack(v.fields[k] for v in verdicts) for k in verdicts[0].fields}
         methods["prompt"] = {"exact": pack(v.exact for v in verdicts), "fields": fields}
         result["seconds"] = round(space["prompt_seconds"], 1)
@@ -119,7 +121,9 @@ def collect(space: dict, stage: str) -> dict:
     elif stage == "tuned":
         exam, said = space["exam"], {}
         for version in (1, 2) if space["LEARN"] == "reader" else (1,):  # by heart no article is read
-            asked = space["with_articles"](exam, version) if space["LEARN"] == "reader" else [r["prompt"] for r in exam]
+            asked = (
+                space["with_articles"](exam, version) if space["LEARN"] == "reader" else [r["prompt"] for r in exam]
+            )
             chats = [[{"role": "system", "content": space["SYSTEM"]}, {"role": "user", "content": t}] for t in asked]
             said[version] = evaluate.generate(
                 space["trainer"].model, space["tokenizer"], chats, 24, space["EVAL_BATCH"]

@@ -79,6 +79,7 @@ def arms(task: str) -> list[tuple[str, list[tuple]]]:
 
 
 def mean(values: list[float]) -> float:
+    """The arithmetic mean of `values`."""
     return sum(values) / len(values)
 
 
