@@ -11,9 +11,7 @@ ids = [p.stem for p in PATHS]
 OPENING = ("**Question.**", "**You will be able to**", "**Before you start.**", "**Cost.**", "**Made with.**")
 CLOSING = ("## What we measured", "## Traps", "## Exercises", "## Sources")
 MAX_BYTES = 500_000
-LESSONS = ("00", "01", "02", "03", "05", "10")  # pages in the present form; the others follow, and this list then goes
 MAX_CELLS, MAX_LINES, MOST_LINES, MAX_WIDTH = 55, 25, 15, 96  # nine in ten cells have at most MOST_LINES
-EARLIER_LINES, EARLIER_CONFIG_LINES, EARLIER_WIDTH = 20, 30, 112
 
 
 def output_text(cell):
@@ -49,21 +47,13 @@ def test_opening_and_closing(path):
 @pytest.mark.parametrize("path", PATHS, ids=ids)
 def test_cells_are_small(path):
     cells = code_cells(path)
-    if path.stem[:2] in LESSONS:
-        lengths = [len(source(c).splitlines()) for c in cells]
-        assert len(cells) <= MAX_CELLS
-        assert max(lengths) <= MAX_LINES and sum(n > MOST_LINES for n in lengths) <= 0.1 * len(lengths), sorted(
-            lengths
-        )[-8:]
-        for cell in cells:
-            assert max(map(len, source(cell).splitlines()), default=0) <= MAX_WIDTH, source(cell)[:80]
-    else:
-        for cell in cells:
-            lines = source(cell).splitlines()
-            assert len(lines) <= (EARLIER_CONFIG_LINES if "Config(" in source(cell) else EARLIER_LINES), source(cell)[
-                :80
-            ]
-            assert max(map(len, lines), default=0) <= EARLIER_WIDTH, max(lines, key=len)
+    lengths = [len(source(c).splitlines()) for c in cells]
+    assert len(cells) <= MAX_CELLS
+    assert max(lengths) <= MAX_LINES and sum(n > MOST_LINES for n in lengths) <= 0.1 * len(lengths), sorted(lengths)[
+        -8:
+    ]
+    for cell in cells:
+        assert max(map(len, source(cell).splitlines()), default=0) <= MAX_WIDTH, source(cell)[:80]
     kinds = [c["cell_type"] for c in read(path)["cells"]]
     # a sentence between code cells; a guess and its check may touch
     assert "code,code,code,code" not in ",".join(kinds)
@@ -73,7 +63,7 @@ def test_cells_are_small(path):
     assert sorted(words)[len(words) // 2] <= 60
 
 
-@pytest.mark.parametrize("path", [p for p in PATHS if p.stem[:2] in LESSONS], ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", PATHS, ids=ids)
 def test_a_lesson_keeps_the_recording_elsewhere(path):
     text = "\n".join(source(c) for c in code_cells(path))
     for word in ("RESULT", "METHOD ==", "FIRST ==", "def bits(", "verdict ="):

@@ -2,8 +2,7 @@
 """The bench of notebook 09: seconds and GiB of one training setting after the other, at a model's true shape.
 
 Run by the recorder (`plan_09.collect`) after the notebook's cells; what a setting may say stands in `DEFAULT`. Nothing is
-scored: the weights are random. The shape, the tokenizer and the folder of 4-bit weights are the notebook's: `measure` takes
-them from its variables.
+scored: the weights are random. The shape and the settings are the notebook's: `measure` takes them from its variables.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import gc
 import json
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -22,12 +22,55 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig
 from torch._inductor.cudagraph_trees import reset_cudagraph_trees
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, Qwen2Config, TrainerCallback
 from transformers.models.qwen2 import modeling_qwen2
 from trl import SFTConfig, SFTTrainer
 
-FROM_THE_NOTEBOOK = ("SHAPE", "SETTINGS", "STEPS", "WARM", "RATE", "ALPHA", "SEED", "GPU", "BF16", "FP16", "COMPUTE",
-                     "tokenizer", "random_model", "FOLDER", "DEVICE", "write_four_bits")  # fmt: skip
+FROM_THE_NOTEBOOK = ("SHAPE", "SETTINGS", "SEED", "MODEL", "REVISION", "GPU", "BF16", "FP16", "COMPUTE")
+STEPS, WARM = 8, 3  # optimizer steps of a setting; of these to warm up
+RATE, ALPHA = 3e-4, 32  # high enough that eight steps are seen in the loss
+
+
+def device_map():
+    """Where a model goes, as `from_pretrained` wants it."""
+    return {"": 0 if GPU else "cpu"}
+
+
+def course_tokenizer():
+    """The tokenizer of the notebook's model: a shape has none of its own."""
+    return AutoTokenizer.from_pretrained(MODEL, revision=REVISION)
+
+
+def random_model(**how):
+    """A model with the numbers of `SHAPE` and random weights, always the same ones, in 16 bits."""
+    torch.manual_seed(SEED)
+    with torch.device("cuda" if GPU else "cpu"):
+        return AutoModelForCausalLM.from_config(Qwen2Config(**SHAPE), dtype=COMPUTE, **how)
+
+
+def folder():
+    """Where the 4-bit weights of `SHAPE` lie, one folder a shape."""
+    return Path(tempfile.gettempdir()) / "-".join(["shape", *(str(int(v)) for v in SHAPE.values())])
+
+
+def write_four_bits():
+    """`random_model` in NF4, quantized on the card, as a folder that `from_pretrained` reads."""
+    nf4 = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=COMPUTE,
+    )
+    full = random_model()
+    how = {"dtype": COMPUTE, "quantization_config": nf4, "device_map": device_map()}
+    model = type(full).from_pretrained(None, config=full.config, state_dict=full.state_dict(), **how)
+    part = Path(tempfile.mkdtemp(dir=folder().parent))
+    model.save_pretrained(part)
+    course_tokenizer().save_pretrained(part)  # so that other notebooks can load the folder
+    try:
+        part.rename(folder())  # whole or not at all
+    except OSError:
+        shutil.rmtree(part)  # another process was first
 
 
 def row_lengths(s, n):
@@ -112,7 +155,7 @@ def model_of(s):
         setattr(modeling_qwen2, name, plain)
     if s["method"] == "qlora":
         model = AutoModelForCausalLM.from_pretrained(
-            FOLDER, dtype=COMPUTE, device_map=DEVICE, attn_implementation=s["attention"]
+            folder(), dtype=COMPUTE, device_map=device_map(), attn_implementation=s["attention"]
         )
     else:
         model = random_model(attn_implementation=s["attention"])
@@ -159,7 +202,7 @@ def trainer_of(s, clock, seen):
     trainer = kind(
         model=model_of(s),
         args=settings_of(s),
-        processing_class=tokenizer,
+        processing_class=course_tokenizer(),
         train_dataset=rows,
         peft_config=None if s["method"] == "full" else lora,
         callbacks=[clock],
@@ -345,7 +388,7 @@ def measure(space: dict) -> dict:
     """Every setting of `SETTINGS`, one after the other: {"found": ..., "rates": ..., "context": GiB}."""
     globals().update({name: space[name] for name in FROM_THE_NOTEBOOK})
     try:  # before anything is measured, and under no cap
-        if any((DEFAULT | s)["method"] == "qlora" for s in SETTINGS) and not (FOLDER / "config.json").exists():
+        if any((DEFAULT | s)["method"] == "qlora" for s in SETTINGS) and not (folder() / "config.json").exists():
             write_four_bits()
     except Exception as error:
         print("no 4-bit folder:", error, file=sys.stderr)
