@@ -405,6 +405,26 @@ def rows_drawn(runs: dict, families, target: float, resamples: int = 500, seed: 
     return rows_to_target(sizes, means, target), np.array([rows_to_target(sizes, s, target) for s in resampled])
 
 
+def rows_ratio(
+    a: dict, families_a, b: dict, families_b, target: float, resamples: int = 500, seed: int = 0
+) -> Estimate:
+    """Rows to `target` of `a` over those of `b`, with its 95% interval, resample by resample; arguments as for `rows_needed`.
+
+    A target not reached means more than the largest size, and no more is known. So the lower bound counts it as the largest
+    size above the line and as inf below it, the upper bound the other way; the mean (a median) counts it as the largest size.
+
+    >>> low, high = np.tile([0, 1, 0, 0], (3, 50)), np.tile([1, 1, 1, 0], (3, 50))
+    >>> ratio = rows_ratio({100: low, 400: low}, np.arange(200), {100: low, 400: high}, np.arange(200), 0.5, resamples=40)
+    >>> ratio.mean, ratio.high  # above 25% never reaches half: at least 400 rows over 200
+    (2.0, inf)
+    """
+    above, below = (rows_drawn(v, f, target, resamples, seed)[1] for v, f in ((a, families_a), (b, families_b)))
+    above_least, below_least = np.minimum(above, max(a)), np.minimum(below, max(b))
+    low = np.quantile(above_least / below, 0.025, method="lower")
+    high = np.quantile(above / below_least, 0.975, method="higher")
+    return Estimate(float(np.median(above_least / below_least)), float(low), float(high))
+
+
 def _monotone(scores, weights=None, increasing: bool = True) -> np.ndarray:
     from sklearn.isotonic import IsotonicRegression
 

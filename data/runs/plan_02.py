@@ -160,8 +160,8 @@ def measured(runs: list[dict]) -> dict:
         "Q2a": _rank_correlation(runs, needs),
         "Q2b": {part: needs[n] for part, n in (("ordinary", "extract"), ("medium", "routing"), ("hard", "policy-8"))},
         "Q2c": {
-            part: _ratio(runs, *pair)
-            for part, pair in (("one field", ("names-8", "codes-8")), ("a record", ("routing_words", "routing")))
+            part: tuple(sizing.rows_ratio(grid(runs, names), groups(names), grid(runs, codes), groups(codes), 0.7))
+            for part, names, codes in (("one field", "names-8", "codes-8"), ("a record", "routing_words", "routing"))
         },
         "Q2d": _within_a_factor(needs),
         "Q2i": _style_and_facts(runs),
@@ -184,13 +184,6 @@ def _rank_correlation(runs: list[dict], needs: dict) -> tuple:
             drawn.append(stats.spearmanr(x[chosen], y[chosen])[0])
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(stats.spearmanr(x, y)[0]), float(low), float(high)
-
-
-def _ratio(runs: list[dict], names: str, codes: str) -> tuple:
-    """Rows that names need over rows that codes need, resample by resample; not reached counts as 8,000 rows."""
-    drawn = [np.minimum(sizing.rows_drawn(grid(runs, n), groups(n), 0.7)[1], 8000) for n in (names, codes)]
-    low, middle, high = np.quantile(drawn[0] / drawn[1], [0.025, 0.5, 0.975])
-    return float(middle), float(low), float(high)
 
 
 def _within_a_factor(needs: dict, parameters: float = 134_515_008, trained: float = 4_884_480) -> tuple:

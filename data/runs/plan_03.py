@@ -161,9 +161,6 @@ def measured(runs: list[dict]) -> dict:
     core, whole = arm("paper", False), arm("all", False, 0)
     both = min(len(core), len(whole))  # the whole pool has fewer seeds
     raw, own = (taught_verdicts(runs, t) for t in ("raw logs", "reason, own words"))
-    # not reached counts as twice the largest size: the ratio is then at least what stands here
-    drawn = [np.minimum(sizing.rows_drawn(v, families, 0.5)[1], 2 * max(v)) for v in (raw, own)]
-    low, middle, high = np.quantile(drawn[0] / drawn[1], [0.025, 0.5, 0.975])
     way, confirmed = directions(runs), recordings.find(runs, "confirm", "indicators")
     chance = np.mean(np.array(confirmed[0]["result"]["kinds"]) == "sound")
     return {
@@ -177,7 +174,7 @@ def measured(runs: list[dict]) -> dict:
         },
         "Q2h": {i: evaluate.over_seeds([precision(r, i, d) - chance for r in confirmed]) for i, d in way.items()},
         "Q4c": evaluate.difference(arm("random", False, 1200), arm("all", True, 0), families),
-        "Q4d": (float(middle), float(low), float(high)),
+        "Q4d": tuple(sizing.rows_ratio(raw, families, own, families, 0.5)),
     }
 
 
