@@ -135,15 +135,21 @@ def _quiet_worker() -> None:
 
 
 def print_plan(usage: str, **kinds) -> None:
-    """The command line of a plan: the name of a kind, and a folder of finished runs for a kind that chooses by them; JSON out."""
+    """The command line of a plan: a kind, and a folder of finished runs where the kind chooses by them; JSON out. A kind with a
+    parameter `model` gets the name of the one that COURSE_MODEL asks for."""
     kind, *rest = sys.argv[1:] or [""]
     if kind not in kinds:
         raise SystemExit(usage)
-    parameters = inspect.signature(kinds[kind]).parameters.values()
-    if len(rest) != sum(p.default is p.empty for p in parameters):
+    parameters = inspect.signature(kinds[kind]).parameters
+    if len(rest) != sum(p.default is p.empty for p in parameters.values()):
         raise SystemExit(usage)
+    more = {}
+    if "model" in parameters and os.environ.get("COURSE_MODEL"):
+        from helpers import models
+
+        more["model"] = models.locate().name
     found = [[json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(f).glob("search-*.json"))] for f in rest]
-    json.dump(kinds[kind](*found), sys.stdout, indent=0)
+    json.dump(kinds[kind](*found, **more), sys.stdout, indent=0)
 
 
 def merge(out: Path, target: Path) -> int:

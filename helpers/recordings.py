@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 FOLDER = Path(__file__).resolve().parent.parent / "data" / "runs"
+BUNDLED = "SmolLM2-135M-Instruct"  # the live model
 
 
-def load(notebook: str) -> list[dict]:
-    """All recorded runs of one notebook.
+def load(notebook: str, model: str = "") -> list[dict]:
+    """All recorded runs of one notebook, or those of one `model`, such as `BUNDLED`.
 
     >>> load("99")
     Traceback (most recent call last):
@@ -29,7 +30,8 @@ def load(notebook: str) -> list[dict]:
         raise FileNotFoundError(
             f"data/runs/{path.name} is not there: record it with data/record.py, or fetch it with the repository"
         )
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    runs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [r for r in runs if model in ("", model_of(r))]
 
 
 def find(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[dict]:
@@ -55,7 +57,7 @@ def model_of(run: dict) -> str:
     >>> model_of({"model": "qwen-1.5b"}), model_of({})
     ('qwen-1.5b', 'SmolLM2-135M-Instruct')
     """
-    return run.get("model") or "SmolLM2-135M-Instruct"
+    return run.get("model") or BUNDLED
 
 
 def pack(verdicts) -> str:

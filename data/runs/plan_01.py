@@ -1,22 +1,23 @@
 """The recorded experiments of notebook 01: prompts, retrieval, facts by heart, and a tuned reader.
 
-    python -m data.runs.plan_01 search               > build/01_search.json
+    python -m data.runs.plan_01 search               > build/01_search.json      of the model that COURSE_MODEL names
     python -m data.runs.plan_01 confirm build/runs   > build/01_confirm.json     after the search has run
     python -m data.runs.plan_01 live                 > build/01_live.json        minutes on a CPU
 
 Search: valid rows; every prompt, every form of retrieval, three learning rates with seeds 0-2. The best of each (highest
-mean; a tie goes to the first named) is confirmed once on the test rows; trained ones with seeds 3-7.
+mean; a tie goes to the first named) is confirmed once on the test rows; trained ones with seeds 3-7. The larger models have
+lower rates; a pass of 8 rows, four to a step, is the same batch of 32 in less memory.
 """
 
 from __future__ import annotations
 
 import itertools
 
-from helpers import evaluate, recordings, tasks
+from helpers import difficulty, evaluate, recordings, tasks
 from helpers.recordings import pack
 
 STEPS, BATCH = 100, 32
-RATES = (1e-3, 2e-3, 4e-3)
+RATES, LARGER_RATES = (1e-3, 2e-3, 4e-3), (1e-4, 3e-4, 6e-4)
 PROMPT_TASKS = ("sentiment", "extract", "routing", "policy-8")
 PROMPTS = [
     (0, False, True),
@@ -30,14 +31,21 @@ PROMPTS = [
 READINGS = list(itertools.product((1, 3), (0, 4, 8)))  # articles, worked examples
 
 
-def prompted(kind: str, task: str, shots: int, nearest: bool, rules: bool) -> dict:
+def start(kind: str, model: str) -> str:
+    """How the name of a run begins: with its model, but for the bundled one."""
+    return kind if model == recordings.BUNDLED else f"{kind}-{model}"
+
+
+def prompted(
+    kind: str, task: str, shots: int, nearest: bool, rules: bool, model: str = recordings.BUNDLED
+) -> dict:
     """One prompt; greedy decoding has no seed."""
     own = {"TASK": task, "SHOTS": shots, "NEAREST": nearest, "RULES": rules, "TEST_ROWS": 10**6, "PROMPT_ROWS": 10**6}
-    name = f"{kind}-{task}-prompt-{shots}{'-nearest' if nearest else ''}{'-rules' if rules else ''}"
+    name = f"{start(kind, model)}-{task}-prompt-{shots}{'-nearest' if nearest else ''}{'-rules' if rules else ''}"
     return {"name": name, "stage": "prompt", "set": own | {"SPLIT": "valid" if kind == "search" else "test"}}
 
 
-def read(kind: str, articles: int, shots: int) -> dict:
+def read(kind: str, articles: int, shots: int, model: str = recordings.BUNDLED) -> dict:
     """The base model reads what was retrieved."""
     own = {
         "ARTICLES": articles,
@@ -46,21 +54,29 @@ def read(kind: str, articles: int, shots: int) -> dict:
         "PROMPT_ROWS": 10**6,
         "SPLIT": "valid" if kind == "search" else "test",
     }
-    return {"name": f"{kind}-rag-{articles}-{shots}", "stage": "rag", "set": own}
+    return {"name": f"{start(kind, model)}-rag-{articles}-{shots}", "stage": "rag", "set": own}
 
 
-def tuned(kind: str, learn: str, rate: float, seed: int) -> dict:
+def tuned(kind: str, learn: str, rate: float, seed: int, model: str = recordings.BUNDLED) -> dict:
     """One training run: facts by heart, or reading."""
     own = {"LEARN": learn, "LEARNING_RATE": rate, "SEED": seed, "STEPS": STEPS, "BATCH": BATCH, "FACTS": 120,
            "ARTICLES": 3, "SPLIT": "valid" if kind == "search" else "test"}  # fmt: skip
-    return {"name": f"{kind}-{learn}-lr{rate:g}-s{seed}", "stage": "tuned", "set": own}
+    if model != recordings.BUNDLED:
+        own |= {"BATCH": 8, "ACCUMULATE": BATCH // 8}
+    return {"name": f"{start(kind, model)}-{learn}-lr{rate:g}-s{seed}", "stage": "tuned", "set": own}
 
 
-def search() -> list[dict]:
+def rates(model: str) -> tuple:
+    """Those that a model's search tries."""
+    return RATES if model == recordings.BUNDLED else LARGER_RATES
+
+
+def search(model: str = recordings.BUNDLED) -> list[dict]:
     """Every setting on valid."""
-    plan = [tuned("search", a, lr, s) for a, lr, s in itertools.product(("facts", "reader"), RATES, range(3))]
-    plan += [read("search", *r) for r in READINGS]
-    return plan + [prompted("search", t, *p) for t, p in itertools.product(PROMPT_TASKS, PROMPTS)]
+    trained = itertools.product(("facts", "reader"), rates(model), range(3))
+    plan = [tuned("search", a, lr, s, model) for a, lr, s in trained]
+    plan += [read("search", *r, model) for r in READINGS]
+    return plan + [prompted("search", t, *p, model) for t, p in itertools.product(PROMPT_TASKS, PROMPTS)]
 
 
 def live() -> list[dict]:
@@ -77,13 +93,13 @@ def share(run: dict, method: str) -> float:
 
 def best_prompt(runs: list[dict], task: str) -> tuple:
     """The prompt with the highest score on valid; a tie goes to the first named."""
-    by_name = {r["name"]: r for r in runs}
-    return max(PROMPTS, key=lambda p: share(by_name[prompted("search", task, *p)["name"]], "prompt"))
+    by_name, model = {r["name"]: r for r in runs}, recordings.model_of(runs[0])
+    return max(PROMPTS, key=lambda p: share(by_name[prompted("search", task, *p, model)["name"]], "prompt"))
 
 
 def confirm(runs: list[dict]) -> list[dict]:
     """The best of each on test."""
-    by_name = {r["name"]: r for r in runs}
+    by_name, model = {r["name"]: r for r in runs}, recordings.model_of(runs[0])
 
     def mean(names, method):
         return sum(share(by_name[n], method) for n in names) / len(names)
@@ -91,14 +107,15 @@ def confirm(runs: list[dict]) -> list[dict]:
     plan = []
     for task in PROMPT_TASKS:
         best = best_prompt(runs, task)
-        plan.append(prompted("confirm", task, *best))
+        plan.append(prompted("confirm", task, *best, model))
         if best != PROMPTS[5]:
-            plan.append(prompted("confirm", task, *PROMPTS[5]))  # the full one, for the figure
-    best = max(READINGS, key=lambda r: mean([read("search", *r)["name"]], "v1"))
-    plan.append(read("confirm", *best))
+            plan.append(prompted("confirm", task, *PROMPTS[5], model))  # the full one, for the figure
+    best = max(READINGS, key=lambda r: mean([read("search", *r, model)["name"]], "v1"))
+    plan.append(read("confirm", *best, model))
     for learn in ("facts", "reader"):
-        rate = max(RATES, key=lambda lr: mean([tuned("search", learn, lr, s)["name"] for s in range(3)], "v1"))
-        plan += [tuned("confirm", learn, rate, s) for s in range(3, 8)]
+        names = lambda rate, learn=learn: [tuned("search", learn, rate, s, model)["name"] for s in range(3)]
+        rate = max(rates(model), key=lambda rate: mean(names(rate), "v1"))
+        plan += [tuned("confirm", learn, rate, s, model) for s in range(3, 8)]
     return plan
 
 
@@ -147,22 +164,37 @@ def read_verdicts(replies: list[str], rows: list[dict], version: int) -> dict:
 
 
 def measured(runs: list[dict]) -> dict:
-    """Q10 of one model's runs: "know" and "behave". "can do" is left out: on `sentiment` the best prompt of the 135M is not
-    above chance, so that no task of ours is one that it can do."""
-    parts, same = {}, recordings.model_of(runs[0])
+    """Q10 of one model's runs. The 135M: "know" and "behave"; on `sentiment` its best prompt is not above chance, so that no
+    task of ours is one that it can do. A larger model: "can do" too; what is tuned are the runs of notebook 02, 400 rows."""
+    parts, model = {}, recordings.model_of(runs[0])
     facts, reader = (recordings.find(runs, "confirm", LEARN=learn) for learn in ("facts", "reader"))
     if facts and reader:
         families = [row["family"] for row in tasks.load("handbook", "test")]
         parts["know"] = evaluate.difference(*(recordings.verdicts(r, "v2") for r in (reader, facts)), families)
-    adapters = [r for r in recordings.load("05") if recordings.model_of(r) == same]
-    adapters = recordings.find(adapters, "confirm", TASK="routing", RANK=16, ALPHA=32, BATCH=16, LEARNING_RATE=2e-3)
-    if adapters and any(r["name"].startswith("search-routing-prompt") for r in runs):
-        chosen = prompted("confirm", "routing", *best_prompt(runs, "routing"))["name"]
-        prompt = [r for r in runs if r["name"] == chosen]
-        families = [row["family"] for row in tasks.load("routing", "test")]
-        tuned_, prompted_ = recordings.verdicts(adapters), recordings.verdicts(prompt, "prompt")
-        parts["behave"] = evaluate.difference(tuned_, prompted_, families)
+    for part, task in (("can do", "sentiment"), ("behave", "routing")):
+        adapters, prompt = tuned_runs(task, model), chosen_prompt(runs, task, model)
+        if not adapters or not prompt:
+            continue
+        families = [r["family"] for r in difficulty.task(task)["rows"] if r["split"] == "test"]
+        both = [recordings.verdicts(adapters), recordings.verdicts(prompt, "prompt")]
+        parts[part] = evaluate.difference(*(both if part == "behave" else both[::-1]), families)
     return {"Q10": parts} if parts else {}
+
+
+def tuned_runs(task: str, model: str) -> list[dict]:
+    """Confirmed adapters of a task: of the 135M those of notebook 05 for routing, of a larger model those of 02."""
+    if model == recordings.BUNDLED:
+        found = recordings.load("05", model) if task == "routing" else []
+        return recordings.find(found, "confirm", TASK=task, RANK=16, ALPHA=32, BATCH=16, LEARNING_RATE=2e-3)
+    return recordings.find(recordings.load("02", model), "confirm", TASK=task, ROWS=400, POOR=0.0)
+
+
+def chosen_prompt(runs: list[dict], task: str, model: str) -> list[dict]:
+    """The confirmed run of the prompt that was best on valid, in a list; empty where none was searched."""
+    if not any(r["name"].startswith(f"{start('search', model)}-{task}-prompt") for r in runs):
+        return []
+    name = prompted("confirm", task, *best_prompt(runs, task), model)["name"]
+    return [r for r in runs if r["name"] == name]
 
 
 if __name__ == "__main__":
