@@ -88,6 +88,40 @@ def test_plan_02_has_the_seeds_it_promises():
     assert {n: len(s) for n, s in seeds.items()} == {25: 5, 100: 5, 400: 5, 1600: 3, 4000: 3}
 
 
+def larger(runs, score=lambda r: 0.5):
+    """Search runs of plan 02 on a larger model, as if all had been run."""
+    style = {"style": {"exact": "4:c"}}
+    made = lambda r: {"grades": {"300": {"valid": score(r)}}, "methods": style}
+    return [r | {"model": "qwen-1.5b", "result": made(r)} for r in runs]
+
+
+def test_plan_02_searches_a_larger_model_in_two_passes():
+    first = larger(plan_02.search("qwen-1.5b"), lambda r: r["set"]["LEARNING_RATE"])
+    assert {r["set"]["SEED"] for r in first} == {0} and len(first) == 6 * 3
+    again = plan_02.thin(first)
+    assert {(r["set"]["TASK"], r["set"]["LEARNING_RATE"]) for r in again} == {
+        (kind, lr) for kind in plan_02.KINDS for lr in ((1e-4, 3e-4) if kind == "tone" else (3e-4, 6e-4))
+    }  # of `tone` the style counts, here equal: a tie goes to the lower rates
+    assert {r["set"]["SEED"] for r in again} == {1, 2}
+    runs = first + larger(again, lambda r: r["set"]["LEARNING_RATE"])
+    plan = [r for r in plan_02.confirm(runs) if r["stage"] == "tuned"]
+    assert {r["set"]["LEARNING_RATE"] for r in plan if r["set"]["TASK"] == "extract"} == {6e-4}
+    assert all(r["set"]["GRADED"] == ["test"] and r["set"]["STEPS"] == 300 for r in plan)
+    seeds = [r["set"]["SEED"] for r in plan if r["set"]["TASK"] == "routing" and r["set"]["ROWS"] == 400]
+    assert seeds == [3, 4, 5, 6, 7]
+    with pytest.raises(SystemExit, match="run the plan `thin` first"):
+        plan_02.confirm(first)
+    with pytest.raises(SystemExit, match="2 search runs for extract"):
+        plan_02.confirm([r for r in runs if r["name"] != "search-qwen-1.5b-extract-n400-lr0.0006-s1"])
+
+
+def test_plan_01_searches_a_larger_model_at_lower_rates():
+    small, large = plan_01.search(), plan_01.search("qwen-1.5b")
+    assert not {r["name"] for r in small} & {r["name"] for r in large} and len(small) == len(large)
+    rows_a_step = {r["set"]["BATCH"] * r["set"].get("ACCUMULATE", 1) for r in small + large if r["stage"] == "tuned"}
+    assert rows_a_step == {plan_01.BATCH}
+
+
 def test_the_command_line_prints_a_plan(tmp_path):
     def run(*words):
         command = [sys.executable, "-m", "data.runs.plan_03", *words]

@@ -9,7 +9,7 @@ from notebook_cells import notebook
 
 from data import record
 from data.runs import plan_01, plan_02, plan_03, plan_05, plan_10
-from helpers import course, recordings
+from helpers import claims, course, recordings
 
 
 def test_recorder_runs_the_cells_with_other_constants(tmp_path, monkeypatch):
@@ -108,28 +108,42 @@ USED = {"01": ("handbook", "handbook_articles", "routing", "policy", "extract", 
 
 
 @pytest.mark.parametrize(
-    "number, plan, whole",
-    [("01", plan_01, True), ("02", plan_02, True), ("03", plan_03, True), ("10", plan_10, True)],
+    "number, plan, model, whole",
+    [
+        ("01", plan_01, recordings.BUNDLED, True),
+        ("01", plan_01, "qwen-1.5b", True),
+        ("02", plan_02, recordings.BUNDLED, True),
+        ("02", plan_02, "qwen-1.5b", False),
+        ("03", plan_03, recordings.BUNDLED, True),
+        ("10", plan_10, recordings.BUNDLED, True),
+    ],
 )
-def test_later_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, whole):
+def test_records_follow_their_plan_and_rest_on_the_data_as_it_is(number, plan, model, whole):
     """`whole`: every run of the plan is there; otherwise each run that is there belongs to it."""
-    recorded = {r["name"]: r for r in recordings.load(number)}
+    recorded = {r["name"]: r for r in recordings.load(number, model)}
     searched = [r for name, r in recorded.items() if name.startswith("search-")]
-    wanted = {p["name"]: p for p in plan.search() + getattr(plan, "live", list)()}
+    if model == recordings.BUNDLED:
+        wanted = {p["name"]: p for p in plan.search() + getattr(plan, "live", list)()}
+    else:
+        wanted = {p["name"]: p for p in plan.search(model)}
+        wanted |= {p["name"]: p for p in (plan.thin(searched) if hasattr(plan, "thin") else ())}
+    wanted |= {p["name"]: p for p in plan.confirm(searched)}
     if whole:
-        wanted |= {p["name"]: p for p in plan.confirm(searched)}
         assert {name for name in wanted if not name.startswith("live-")} <= set(recorded)
     now = {
         name: hashlib.sha256((course.ROOT / "data" / f"{name}.jsonl").read_bytes()).hexdigest()[:16]
         for name in USED[number]
     }
     for name, r in recorded.items():
-        if name in wanted:
-            assert r["set"] == wanted[name]["set"] and r["stage"] == wanted[name]["stage"], name
-        else:
-            assert not whole and name.startswith("confirm-"), name
+        assert r["set"] == wanted[name]["set"] and r["stage"] == wanted[name]["stage"], name
         assert {k: r["environment"]["data_sha256"][k] for k in now} == now, name
         assert r["seconds"] > 0 and r["environment"]["card"] and r["environment"]["trl"]
+
+
+def test_every_record_is_of_a_model_that_the_ledger_knows():
+    for number in ("01", "02", "03", "05", "10"):
+        assert {recordings.model_of(r) for r in recordings.load(number)} <= set(claims.MODELS), number
+    assert recordings.load("01", "no-such-model") == []
 
 
 def test_reading_records_names_what_is_not_there():

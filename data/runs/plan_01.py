@@ -182,11 +182,13 @@ def measured(runs: list[dict]) -> dict:
 
 
 def tuned_runs(task: str, model: str) -> list[dict]:
-    """Confirmed adapters of a task: of the 135M those of notebook 05 for routing, of a larger model those of 02."""
+    """Confirmed adapters of a task: of the 135M those of notebook 05 for routing, of a larger model those of 02; none where fewer
+    than three seeds have run."""
     if model == recordings.BUNDLED:
         found = recordings.load("05", model) if task == "routing" else []
         return recordings.find(found, "confirm", TASK=task, RANK=16, ALPHA=32, BATCH=16, LEARNING_RATE=2e-3)
-    return recordings.find(recordings.load("02", model), "confirm", TASK=task, ROWS=400, POOR=0.0)
+    found = recordings.find(recordings.load("02", model), "confirm", TASK=task, ROWS=400, POOR=0.0)
+    return found if len(found) >= 3 else []
 
 
 def chosen_prompt(runs: list[dict], task: str, model: str) -> list[dict]:

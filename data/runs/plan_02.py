@@ -201,13 +201,12 @@ def _collect_tuned(space: dict) -> dict:
 
 
 def grid(runs: list[dict], task: str, steps: int = 0) -> dict:
-    """{training rows: verdicts (seeds, test rows)} of one task's confirmed runs, by default of the grid's steps."""
+    """{training rows: verdicts (seeds, test rows)} of one task's confirmed runs, by default of the grid's steps. A size with
+    fewer than three seeds is left out: no interval stands on it."""
     steps = steps or (STEPS if recordings.model_of(runs[0]) == recordings.BUNDLED else LARGER_STEPS)
     found = recordings.find(runs, "confirm", TASK=task, POOR=0.0, STEPS=steps)
-    return {
-        n: recordings.verdicts([r for r in found if r["set"]["ROWS"] == n])
-        for n in sorted({r["set"]["ROWS"] for r in found})
-    }
+    by_rows = {n: [r for r in found if r["set"]["ROWS"] == n] for n in sorted({r["set"]["ROWS"] for r in found})}
+    return {n: recordings.verdicts(same) for n, same in by_rows.items() if len(same) >= 3}
 
 
 def groups(task: str) -> list[str]:
@@ -222,6 +221,8 @@ def measured(runs: list[dict]) -> dict:
     needs = {n: sizing.rows_needed(found, groups(n), 0.7) for n, found in grids.items()}
     half = 0.7 if model == recordings.BUNDLED else 0.5
     ratio = lambda a, b: tuple(sizing.rows_ratio(grids[a], groups(a), grids[b], groups(b), half))
+    if not set(LARGER) <= set(grids):  # the plan is not finished
+        return {}
     return {
         "Q2a": _rank_correlation(runs, needs),
         "Q2b": {part: needs[n] for part, n in (("ordinary", "extract"), ("medium", "routing"), ("hard", "policy-8"))},

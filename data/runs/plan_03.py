@@ -64,7 +64,7 @@ def mean(runs: list[dict], start: str) -> float:
     found = [r["result"]["methods"]["tuned"]["exact"] for r in runs if r["name"].startswith(start)]
     if len(found) != 3:
         raise SystemExit(f"{len(found)} runs begin with {start}: 3 are needed")
-    return sum(t.count("1") / len(t) for t in found) / 3
+    return float(np.mean([recordings.unpack(t).mean() for t in found]))
 
 
 def confirm(runs: list[dict]) -> list[dict]:

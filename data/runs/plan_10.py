@@ -137,8 +137,8 @@ def collect(space: dict, stage: str) -> dict:
         "before": _packed(space["begun"]),
         "after": after,
         "seconds": round(space["seconds"], 1),
-        "log": [{k: round(float(e[k]), 4) for k in WATCHED if k in e} for e in space["log"] if "loss" in e],
-        "replies": space["after"]["replies"][:48],
+        "log": [{k: round(float(e[k]), 4) for k in WATCHED if k in e} for e in space["log"] if "loss" in e][::5],
+        "replies": space["after"]["replies"][:1],
         "headline": {"prose": after["prose"], "kl": after["kl"], "style": round(kept, 3)},
     }
 
