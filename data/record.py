@@ -4,10 +4,12 @@
     python -m data.record 05 --merge build/runs                                          into data/runs/05.jsonl
 
 A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}}``. A run executes, in order, the code cells
-tagged ``record`` and those tagged ``record-<stage>`` (``sft+dpo`` names two), or with stage ``all`` every one but widgets and
-exercises; after the cell tagged ``parameters`` the run's settings replace the notebook's constants. Then the plan's
+tagged ``record`` and those tagged ``record-<stage>``, or with stage ``all`` every one but widgets and exercises; after the cell
+tagged ``parameters`` the run's settings replace the notebook's constants. A stage ``sft+dpo`` runs the cells of `sft`, then those of
+`dpo` alone; before each of the two the plan's ``before(space, number, stages)`` may change variables. At last the plan's
 ``collect(space, stage)`` takes from the cells' variables what the run keeps; it is written with the environment as soon as the
-run ends, and finished runs are skipped on a repeat. The notebook therefore stays the one place where the experiment is written.
+run ends, and finished runs are skipped on a repeat. The plan is `data/runs/plan_NN.py`, or the one that a run names.
+The notebook therefore stays the one place where the experiment is written.
 """
 
 from __future__ import annotations
@@ -39,21 +41,20 @@ def find_notebook(number: str) -> Path:
     return found[0]
 
 
-def plan_of(path: str | Path):
-    """The plan of a notebook, `data/runs/plan_NN.py`: its `collect(space, stage)` takes what a run keeps."""
-    return importlib.import_module(f"data.runs.plan_{Path(path).name[:2]}")
+def plan_of(path: str | Path, run: dict):
+    """The plan that a run names, or that of its notebook, `data/runs/plan_NN.py`: its `collect` takes what a run keeps."""
+    return importlib.import_module(f"data.runs.{run.get('plan', f'plan_{Path(path).name[:2]}')}")
 
 
-def cells_to_run(notebook: dict, stage: str) -> list[tuple[bool, str]]:
-    """`(is the parameters cell, source)` of every cell that a run of `stage` executes, in order."""
-    chosen = []
+def cells_to_run(notebook: dict, stage: str, first: bool = True) -> list[tuple[bool, str]]:
+    """`(is the parameters cell, source)` of every cell that a stage executes, in order; of a later one without those of all."""
+    chosen, asked = [], {f"record-{stage}", *(["record"] if first else [])}
     for cell in notebook["cells"]:
         tags = cell.get("metadata", {}).get("tags", [])
-        asked = {"record", *(f"record-{part}" for part in stage.split("+"))}
         wanted = NOT_RECORDED.isdisjoint(tags) if stage == "all" else asked & set(tags)
         if cell["cell_type"] == "code" and wanted:
             chosen.append(("parameters" in tags, "".join(cell["source"])))
-    if not any(is_parameters for is_parameters, _ in chosen):
+    if first and not any(is_parameters for is_parameters, _ in chosen):
         raise ValueError(f"no cell tagged both parameters and record: stage {stage!r} has nothing to set")
     return chosen
 
@@ -92,16 +93,22 @@ def run_one(job: tuple) -> str:
     work = tempfile.mkdtemp(prefix="record-")
     os.environ["COURSE_WORK"] = work
     try:
-        cells = cells_to_run(json.loads(Path(path).read_text(encoding="utf-8")), run["stage"])
-        for number, (is_parameters, source) in enumerate(cells):
-            name = f"{Path(path).name}, recorded cell {number}"
-            linecache.cache[name] = len(source), None, source.splitlines(True), name  # for tracebacks and inspect
-            exec(compile(source, name, "exec"), space)
-            if is_parameters:
-                if unknown := [k for k in run["set"] if k not in space]:
-                    raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
-                space.update(run["set"])
-        result = plan_of(path).collect(space, run["stage"])
+        notebook, plan = json.loads(Path(path).read_text(encoding="utf-8")), plan_of(path, run)
+        stages, before = run["stage"].split("+"), getattr(plan, "before", lambda *_: None)
+        for number, stage in enumerate(stages):
+            if number:
+                before(space, number, stages)
+            cells = cells_to_run(notebook, getattr(plan, "CELLS", {}).get(stage, stage), number == 0)
+            for place, (is_parameters, source) in enumerate(cells):
+                name = f"{Path(path).name}, {stage} {number}, recorded cell {place}"
+                linecache.cache[name] = len(source), None, source.splitlines(True), name  # for tracebacks and inspect
+                exec(compile(source, name, "exec"), space)
+                if is_parameters:
+                    if unknown := [k for k in run["set"] if k not in space]:
+                        raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
+                    space.update(run["set"])
+                    before(space, 0, stages)
+        result = plan.collect(space, run["stage"])
         if run["stage"] == "all":
             asked = ("COURSE_MODEL", "COURSE_GPU_GIB", "COURSE_STEPS")
             result["asked"] = {name: os.path.basename(os.environ.get(name, "")) for name in asked}

@@ -36,9 +36,7 @@ def start(kind: str, model: str) -> str:
     return kind if model == recordings.BUNDLED else f"{kind}-{model}"
 
 
-def prompted(
-    kind: str, task: str, shots: int, nearest: bool, rules: bool, model: str = recordings.BUNDLED
-) -> dict:
+def prompted(kind: str, task: str, shots: int, nearest: bool, rules: bool, model: str = recordings.BUNDLED) -> dict:
     """One prompt; greedy decoding has no seed."""
     own = {"TASK": task, "SHOTS": shots, "NEAREST": nearest, "RULES": rules, "TEST_ROWS": 10**6, "PROMPT_ROWS": 10**6}
     name = f"{start(kind, model)}-{task}-prompt-{shots}{'-nearest' if nearest else ''}{'-rules' if rules else ''}"

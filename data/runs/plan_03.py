@@ -92,7 +92,7 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 def live() -> list[dict]:
     """The notebook's own three runs, seeds 3-5."""
-    small = {"TEST_ROWS": 10**6, "N_PRODUCTS": 3, "BATCH": 8, "ROWS": 40, "STEPS": 15}
+    small = {"TEST_ROWS": 10**6, "N_PRODUCTS": 3, "BATCH": 8, "ACCUMULATE": 1, "ROWS": 40, "STEPS": 15}
     arms = ((TEACHERS[3], "random"), (TEACHERS[0], "random"), (TEACHERS[3], "k-center"))
     return [
         {"name": f"live-{TEACHERS.index(t)}-{m}-s{s}", "stage": "race", "set": small | {"TEACHER": t, "METHOD": m, "SEED": s}}

@@ -175,7 +175,11 @@ def taken_back(runs: list[dict], method: str) -> list[float]:
 
 
 def measured(runs: list[dict]) -> dict:
-    """Q8b, Q8c and Q8e of one model's runs."""
+    """Q8b, Q8c and Q8e of one model's runs; a larger model has its own plan."""
+    if recordings.model_of(runs[0]) != recordings.BUNDLED:
+        from data.runs import plan_10_larger
+
+        return plan_10_larger.measured(runs)
     found = {}
     control = np.array(taken_back(runs, "sft"))
     found["Q8b"] = {m.upper(): evaluate.over_seeds(np.array(taken_back(runs, m)) - control) for m in ("dpo", "orpo")}

@@ -1,0 +1,399 @@
+"""Before a run: the faults of your own rows, tokenizer and settings that cost a week, found in seconds.
+
+- ``preflight(rows, tokenizer, ...)``  every check; a `Preflight` with findings, shown as a table
+- ``Finding``                          check, severity, rows, reason, cure
+- ``check_adapter(folder, model)``     whether a saved adapter fits the layers of this model at all
+
+Notebook 07 injects each fault and shows its symptom. A row is `{"prompt": ..., "completion": ...}`, each text or chat messages, or
+`{"messages": [...]}`. Nothing is changed or dropped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SEVERITIES = ("error", "warning", "note")  # it will not work; it will cost you; you should know
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault: `check` names its kind, `rows` its rows (numbers from 0), `cure` what to write instead."""
+
+    check: str
+    severity: str
+    reason: str
+    cure: str
+    rows: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(map(str, self.rows[:5])) + (f" and {len(self.rows) - 5} more" if len(self.rows) > 5 else "")
+        where = f" (row{'s' * (len(self.rows) > 1)} {shown})" if self.rows else ""
+        return f"{self.severity:7} {self.check}: {self.reason}{where}\n        -> {self.cure}"
+
+
+@dataclass
+class Preflight:
+    """What `preflight` found, worst first; true where nothing is wrong beyond notes."""
+
+    findings: list[Finding] = field(default_factory=list)
+    rows: int = 0
+    tokens: int = 0  # of all rows, with the template
+    trained: int = 0  # of them, those that the loss sees
+
+    def __bool__(self) -> bool:
+        return all(f.severity == "note" for f in self.findings)
+
+    def __str__(self) -> str:
+        head = f"{self.rows} rows, {self.tokens:,} tokens, {self.trained:,} of them trained: "
+        count = Counter(f.severity for f in self.findings)
+        head += (
+            ", ".join(f"{count[s]} {s}s" if count[s] != 1 else f"1 {s}" for s in SEVERITIES if count[s]) or "no fault"
+        )
+        return "\n".join([head, *map(str, self.findings)])
+
+    def table(self):
+        """The findings as a DataFrame: one line each."""
+        import pandas as pd
+
+        names = ("severity", "check", "rows", "reason", "cure")
+        return pd.DataFrame(
+            [[f.severity, f.check, len(f.rows), f.reason, f.cure] for f in self.findings], columns=names
+        )
+
+
+def preflight(
+    rows: Iterable[dict],
+    tokenizer,
+    max_length: int | None = None,
+    held_out: Iterable[dict] = (),
+    stop_ids: Iterable[int] | None = None,
+    completion_only: bool = True,
+    config: dict | None = None,
+    parameters: float | None = None,
+) -> Preflight:
+    """Check rows as a trainer would read them.
+
+    max_length: tokens a row may have; held_out: rows that must not be among `rows`; stop_ids: the ids at which your model stops
+    generating (its `generation_config.eos_token_id`; the tokenizer's end token where None); completion_only: whether the
+    prompt's labels are masked; config: `learning_rate`, `fp16`, `bf16`, `weights` ("bfloat16"), `full` (all parameters trained)
+    as far as you know them; parameters: of the model.
+
+    ValueError for no rows, or a tokenizer without a chat template where rows are chats.
+
+    >>> from transformers import AutoTokenizer
+    >>> from helpers import models
+    >>> tokenizer = AutoTokenizer.from_pretrained(models.locate("").path)
+    >>> row = {"prompt": [{"role": "user", "content": "Late again?"}], "completion": [{"role": "assistant", "content": "K7"}]}
+    >>> print(preflight([row, row | {"completion": [{"role": "assistant", "content": "B2"}]}], tokenizer))  # doctest: +ELLIPSIS
+    2 rows, ... trained: 1 error, 1 note
+    error   contradiction: the same prompt with another answer (rows 0, 1)
+            -> decide which answer is right; no model can learn both
+    note    pad token: ...
+    """
+    rows = list(rows)
+    if not rows:
+        raise ValueError("no rows: nothing to check")
+    report = Preflight(rows=len(rows))
+    add = _Collector()
+    stops = set(stop_ids) if stop_ids is not None else {tokenizer.eos_token_id}
+    prompts, answers = [], []
+    for number, row in enumerate(rows):
+        parts = _parts(row)
+        if isinstance(parts, str):
+            add("shape", "error", parts, 'write {"prompt": ..., "completion": ...} or {"messages": [...]}', number)
+            continue
+        prompt, completion = parts
+        text, answer = _text(prompt), _text(completion)
+        prompts.append((number, text)), answers.append((number, answer))
+        _check_text(add, tokenizer, number, text, answer)
+        encoded = _encode(add, tokenizer, number, prompt, completion) if answer.strip() else None
+        if encoded is None:
+            continue
+        start, whole = encoded
+        masked = start if completion_only and prompt else []
+        report.tokens, report.trained = report.tokens + len(whole), report.trained + len(whole) - len(masked)
+        _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length, answer)
+    _check_set(add, prompts, answers, held_out)
+    _check_tokenizer(add, tokenizer)
+    _check_config(add, config or {}, parameters)
+    report.findings = sorted(add.findings(), key=lambda f: SEVERITIES.index(f.severity))
+    return report
+
+
+class _Collector:
+    """Findings of one kind and reason, gathered over rows."""
+
+    def __init__(self):
+        self.found: dict[tuple, list[int]] = {}
+
+    def __call__(self, check: str, severity: str, reason: str, cure: str, *rows: int) -> None:
+        self.found.setdefault((check, severity, reason, cure), []).extend(rows)
+
+    def findings(self) -> list[Finding]:
+        return [Finding(*key, tuple(sorted(set(rows)))) for key, rows in self.found.items()]
+
+
+def _parts(row) -> tuple | str:
+    """Prompt and completion, each text or messages; or what is wrong."""
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}, not a record"
+    if "messages" in row:
+        messages = row["messages"]
+        if not _is_chat(messages):
+            return "'messages' is not a list of {role, content}"
+        if messages[-1]["role"] != "assistant":
+            return f"the last message is the {messages[-1]['role']}'s: there is no answer to learn"
+        return messages[:-1], messages[-1:]
+    for name in ("prompt", "completion"):
+        value = row.get(name)
+        if not (isinstance(value, str) or _is_chat(value)):
+            return f"no {name!r} that is text or messages"
+    if isinstance(row["prompt"], str) != isinstance(row["completion"], str):
+        return "one of prompt and completion is text, the other messages"
+    return row["prompt"], row["completion"]
+
+
+def _is_chat(value) -> bool:
+    return (
+        bool(value)
+        and isinstance(value, list)
+        and all(
+            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+        )
+    )
+
+
+def _text(part) -> str:
+    return part if isinstance(part, str) else "\n".join(m["content"] for m in part)
+
+
+def _check_text(add, tokenizer, number: int, prompt: str, answer: str) -> None:
+    if not answer.strip():
+        add(
+            "empty answer",
+            "error",
+            "the completion is empty: nothing is trained",
+            "write the answer, or remove the row",
+            number,
+        )
+    if answer.strip().lower() in ("nan", "none", "null", "#n/a", "#ref!"):
+        add(
+            "empty answer",
+            "error",
+            f"the completion is {answer.strip()!r}",
+            "an export's empty cell: write the answer",
+            number,
+        )
+    for token in tokenizer.all_special_tokens:
+        if token in prompt or token in answer:
+            add("special token", "error", f"{token} stands inside a text: the template's own marks would be read there",
+                "remove it from the text; let the template write it", number)  # fmt: skip
+    if "\ufffd" in prompt + answer:
+        add(
+            "characters",
+            "warning",
+            "� in a text: it was decoded wrongly before",
+            "read the source file in its own encoding",
+            number,
+        )
+
+
+def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int], list[int]] | None:
+    """Ids of the prompt as the model is asked, and of the whole row; None where the template refuses."""
+    if isinstance(prompt, str):
+        start = tokenizer(prompt)["input_ids"]
+        whole = tokenizer(prompt + completion)["input_ids"] + [tokenizer.eos_token_id]
+        return start, whole
+    if not tokenizer.chat_template:
+        raise ValueError(
+            "the rows are chats and this tokenizer has no chat template: take the instruct model's tokenizer"
+        )
+    try:
+        start = _ids(tokenizer, prompt, True) if prompt else []
+        whole = _ids(tokenizer, prompt + completion, False)
+    except Exception as fault:  # a template raises whatever it likes
+        reason = str(fault).splitlines()[-1][:120]
+        system = bool(prompt) and prompt[0]["role"] == "system"
+        cure = "write the roles in the order that the template wants"
+        if system and "system" in reason.lower():
+            cure = "this template has no system role: put its text before the first user turn"
+        add("template", "error", f"the chat template refuses the row: {reason}", cure, number)
+        return None
+    if whole[: len(start)] != start:
+        add("template", "error", "the row does not begin with the prompt as it is asked: another text is trained than used",
+            "render both with one template and the same options (thinking on or off)", number)  # fmt: skip
+        return None
+    return start, whole
+
+
+def _ids(tokenizer, messages, generation: bool) -> list[int]:
+    found = tokenizer.apply_chat_template(messages, add_generation_prompt=generation, tokenize=True, return_dict=True)
+    return list(found["input_ids"])
+
+
+def _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length, answer) -> None:
+    trained = whole[len(masked) :]
+    ends = [i for i, t in enumerate(trained) if t in stops]
+    if not ends or tokenizer.decode(trained[ends[-1] + 1 :]).strip():
+        specials = [t for t in trained if t in tokenizer.all_special_ids or t in tokenizer.added_tokens_decoder]
+        if specials and not tokenizer.decode(trained[trained.index(specials[-1]) + 1 :]).strip():
+            name = tokenizer.decode([specials[-1]])
+            add("end of turn", "error", f"the turn ends with {name}, at which your model does not stop",
+                f"give it to generate: eos_token_id={specials[-1]}, beside the old ones", number)  # fmt: skip
+        else:
+            add("end of turn", "error", "no end token is trained after the answer: the model will not stop",
+                "end each completion with the template, or with tokenizer.eos_token", number)  # fmt: skip
+    bos = tokenizer.bos_token_id
+    if bos is not None and whole[:2] == [bos, bos]:
+        add(
+            "two BOS",
+            "error",
+            "the row starts with the BOS token twice",
+            "tokenize rendered text with add_special_tokens=False",
+            number,
+        )
+    if not masked:
+        add(
+            "labels",
+            "warning",
+            "the question is trained, too",
+            "completion_only_loss=True, with prompt and completion apart",
+            number,
+        )
+    if max_length is not None and len(whole) > max_length:
+        lost = len(whole) - max_length
+        add("cut", "error", f"longer than max_length={max_length}: the end of the answer is cut, and the end token with it",
+            "raise max_length, or shorten the row", number)  # fmt: skip
+        if lost >= len(trained):
+            add(
+                "cut",
+                "error",
+                "nothing of the answer is left within max_length",
+                "raise max_length, or shorten the prompt",
+                number,
+            )
+    said = tokenizer.decode(trained, skip_special_tokens=True).strip()
+    if masked and answer.strip() and said != answer.strip() and said.endswith(answer.strip()):
+        extra = said[: -len(answer.strip())].strip()
+        add("template", "warning", f"the template writes {extra[:40]!r} before the answer, and it is trained",
+            "ask with the same text before the answer, or turn it off when rendering", number)  # fmt: skip
+
+
+MASK = re.compile(r"[\W_]+|\d+")
+
+
+def _key(text: str) -> str:
+    """A text without case, punctuation and numbers: equal keys are copies."""
+    return MASK.sub(" ", text.lower()).strip()
+
+
+def _check_set(add, prompts, answers, held_out) -> None:
+    by_prompt: dict[str, dict[str, list[int]]] = {}
+    for (number, prompt), (_, answer) in zip(prompts, answers):
+        by_prompt.setdefault(prompt.strip(), {}).setdefault(answer.strip(), []).append(number)
+    for same in by_prompt.values():
+        if len(same) > 1:
+            rows = [number for found in same.values() for number in found]
+            add(
+                "contradiction",
+                "error",
+                "the same prompt with another answer",
+                "decide which answer is right; no model can learn both",
+                *rows,
+            )
+        elif len(found := next(iter(same.values()))) > 1:
+            add(
+                "duplicate",
+                "warning",
+                "the same row twice or more",
+                "keep one: repeats count as extra epochs of that row",
+                *found[1:],
+            )
+    others = {_key(_text(p[0])) for row in held_out if not isinstance(p := _parts(row), str)}
+    leaks = [number for number, prompt in prompts if _key(prompt) in others]
+    if leaks:
+        add("leak", "error", "the prompt stands among the held-out rows, too (but for case, punctuation, numbers)",
+            "remove it here; split by source or customer, not by row", *leaks)  # fmt: skip
+    counts = Counter(answer.strip() for _, answer in answers)
+    if 2 <= len(counts) <= max(2, len(answers) // 20) and (most := counts.most_common())[0][1] > 10 * most[-1][1]:
+        common, rare = most[0], most[-1]
+        rows = [number for number, answer in answers if answer.strip() == rare[0]]
+        add("balance", "warning", f"{common[0][:30]!r} is the answer of {common[1]} rows, {rare[0][:30]!r} of {rare[1]}",
+            "write new rows for the rare answers; repeating them helps little (notebook 03)", *rows)  # fmt: skip
+
+
+def _check_tokenizer(add, tokenizer) -> None:
+    if tokenizer.pad_token_id is None:
+        add(
+            "pad token",
+            "error",
+            "the tokenizer has no pad token: rows of a batch cannot be padded",
+            "tokenizer.pad_token = tokenizer.eos_token with trl's collator",
+        )
+    elif tokenizer.pad_token_id == tokenizer.eos_token_id:
+        add("pad token", "note", f"pad and end are both {tokenizer.eos_token}: safe with trl, which masks by position",
+            "with a collator that masks by value give padding a token of its own")  # fmt: skip
+
+
+def _check_config(add, config: dict, parameters: float | None) -> None:
+    rate, weights = config.get("learning_rate"), str(config.get("weights", ""))
+    if config.get("fp16") and config.get("bf16"):
+        add(
+            "precision",
+            "error",
+            "fp16 and bf16 are both on",
+            "choose one: bf16 from compute capability 8.0, else fp16",
+        )
+    if config.get("fp16") and "bfloat16" in weights:
+        add(
+            "precision",
+            "error",
+            "fp16=True on bfloat16 weights: gradients become NaN or are refused",
+            "bf16=True, or load the weights in float32",
+        )
+    if rate is None:
+        return
+    low, high = (1e-6, 1e-4) if config.get("full") else (2e-5, 1e-3)
+    if parameters is not None and parameters < 1e9:
+        high *= 5  # a 135M took 2e-3 to 4e-3 in this course's record
+    if not 0 < rate < 1:
+        add("learning rate", "error", f"learning_rate={rate!r}", "a number such as 2e-4")
+    elif not low <= rate <= high:
+        word = "low: the loss will crawl" if rate < low else "high: the loss will swing or diverge"
+        add("learning rate", "warning", f"{rate:g} is {word}", f"begin between {low:g} and {high:g} (notebook 06)")
+
+
+def check_adapter(folder: str | Path, model) -> list[str]:
+    """Faults of a saved adapter against the model that shall carry it, in words; an empty list means that it fits.
+
+    folder: what `save_model` or `save_pretrained` of a peft model wrote. The names of its weights must be those of layers of
+    `model`, and its B matrices must not all be zero (nothing was trained, or another folder was saved).
+    """
+    from safetensors import safe_open
+
+    path = Path(folder) / "adapter_model.safetensors"
+    if not path.is_file():
+        return [f"{path.name} is not in {Path(folder).name}/: save the adapter with trainer.save_model(folder)"]
+    layers, faults, moved, missing = {name for name, _ in model.named_modules()}, [], 0, []
+    with safe_open(path, "pt") as file:
+        names = list(file.keys())
+        for name in names:
+            layer = re.sub(r"^base_model\.model\.|\.lora_(A|B|embedding_A|embedding_B).*$", "", name)
+            if layer not in layers:
+                missing.append(layer)
+            if ".lora_B" in name and file.get_tensor(name).abs().max() > 0:
+                moved += 1
+    if missing:
+        faults.append(
+            f"{len(missing)} of {len(names)} weights belong to layers that this model has not, such as {missing[0]}: they would be "
+            "left out, and the answers be those of the base; load it into the model that it was trained on"
+        )
+    if not moved:
+        faults.append(
+            "every B matrix is zero: this adapter changes nothing; it was not trained, or the wrong one was saved"
+        )
+    return faults
