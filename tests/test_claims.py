@@ -90,3 +90,35 @@ def test_pages_show_the_verdicts_as_they_are_now():
                 assert claims.show(*ids) in said, (path.name, ids)
                 seen += 1
     assert seen >= 2
+
+
+def test_an_interval_that_touches_the_threshold_decides_nothing():
+    for side in ("above", "below"):
+        rule = Rule("x", "rows", side, 300)
+        assert rule.holds((310, 300, 320)) is None and rule.holds((290, 280, 300)) is None
+
+
+def test_a_condition_is_named_also_where_a_claim_fails_or_holds_in_part(monkeypatch):
+    rules = tuple(Rule("m", "%", "above", 50, name) for name in ("a", "b"))
+    monkeypatch.setitem(CLAIMS, "X", claims.Claim("X", "c", "z", "05", rules, "it rains"))
+    yes, no = (0.7, 0.6, 0.8), (0.3, 0.2, 0.4)
+    assert claims.verdict("X", {"a": yes, "b": yes}) == "holds if it rains"
+    assert claims.verdict("X", {"a": no, "b": no}) == "does not hold (it rains)"
+    assert claims.verdict("X", {"a": no, "b": yes}) == "holds for b; not for a (it rains)"
+
+
+def test_every_unit_is_shown_with_its_factor():
+    shown = {
+        "points": "+120.0 points [+40.0, +230.0]", "%": "120% [40, 230]", "rows": "1 rows [0, 2]",
+        "times": "1.20 times [0.40, 2.30]", "nats": "+1.200 nats [+0.400, +2.300]", "rho": "+1.20 [+0.40, +2.30]",
+        "GiB": "1.2 GiB [0.4, 2.3]", "hours": "1.20 hours [0.40, 2.30]", "yuan": "1.20 yuan [0.40, 2.30]",
+        "tasks": "1 tasks [0, 2]",
+    }  # fmt: skip
+    assert {unit: Rule("x", unit, "above", 0).show((1.2, 0.4, 2.3)) for unit in claims.UNITS} == shown
+    assert Rule("x", "rows", "above", 0).show((1234, 1000, float("inf"))) == "1,234 rows [1,000, not reached]"
+
+
+def test_rules_stand_in_the_order_asked_for():
+    said = claims.rules("Q7a", "Q1a").splitlines()
+    assert [line.split()[0] for line in said if not line.startswith(" ")] == ["Q7a", "Q1a"]
+    assert said[-1].endswith("above -3 points")  # as it stood before the confirming run

@@ -275,3 +275,25 @@ def test_the_module_stands_alone():
     tree = ast.parse(Path(d.__file__).read_text(encoding="utf-8"))
     named = {n.module if isinstance(n, ast.ImportFrom) else n.names[0].name for n in tree.body if hasattr(n, "names")}
     assert named == {"__future__", "math", "collections.abc", "dataclasses"}
+
+
+def test_each_fact_alone_asks_for_retrieval():
+    for fact in (dict(needs_private_facts=True), dict(facts_change_per_year=1), dict(must_cite=True)):
+        assert decide(Case(prompt_score=0.5, test_rows=100, **fact)).methods == ("retrieval",)
+    assert decide(Case(prompt_score=0.5, test_rows=100)).methods == ("none of these",)
+
+
+def test_the_remaining_thresholds_are_where_the_table_says():
+    known = dict(prompt_score=0.5, test_rows=100)
+    assert decide(Case(**known, labelled_rows=1000)).rule == "many examples"
+    assert decide(Case(**known, labelled_rows=999)).rule == "nothing known"
+    assert decide(Case(**known, fixed_form=True, labelled_rows=1)).rule == "form, few rows"  # cannot host
+    assert decide(Case(**known, fixed_form=True, can_host_weights=True)).rule == "form, few rows"
+    assert decide(Case(**known, latency_s=0.1)).rule == "nothing known"  # a wait below 0.1 s has no time
+    assert decide(Case(**known, latency_s=0.099)).rule == "no time"
+
+
+def test_a_wait_below_a_second_is_worth_naming():
+    label = dict(few_fixed_labels=True, prompt_score=0.5, test_rows=100, labelled_rows=500)
+    named = lambda wait: any("latency_s" in r for r in decide(Case(**label, latency_s=wait)).reasons)
+    assert (named(0.99), named(1.0), named(None)) == (True, False, False)

@@ -71,3 +71,28 @@ def test_an_answer_is_read_from_what_it_says():
     assert teachers.read_answer("K7 then X9, N4 and G7, 3 or 1") == {"queue": "K7", "priority": 3, "product": "N4"}
     assert teachers.read_answer('{"why":"level 2","queue":"K7","priority":1}') == {"queue": "K7", "priority": 1}
     assert teachers.read_answer("12 of 31, X99, n4") == {}
+
+
+def test_a_policy_prompt_holds_its_own_rules_and_no_other():
+    from data import make_data
+
+    for n in (1, 3, 8, 10):
+        said = difficulty.task(f"policy-{n}")["rules"]
+        assert [rule in said for rule in make_data.RULES[:11]] == [i < n for i in range(len(make_data.RULES[:11]))]
+
+
+def test_the_first_code_of_a_pair_is_the_urgent_one():
+    import re
+
+    task = difficulty.task("codes-16")
+    pairs = {q: (first, second) for first, second, q in re.findall(r"(\w\d) or (\w\d) \((\w+):", task["rules"])}
+    assert len(pairs) == 8
+    for whole, one in zip(difficulty.task("routing_words")["rows"][:50], task["rows"][:50]):
+        answer = json.loads(whole["completion"])
+        assert one["completion"] == pairs[answer["queue"]][answer["priority"] != "urgent"]
+
+
+def test_sizes_and_system_prompts_are_those_of_the_task():
+    assert sum(r["split"] == "train" for r in difficulty.task("extract")["rows"]) == 4000
+    assert difficulty.task("names-8")["system"] == "Tallowmere desk. Route the ticket: one queue."
+    assert difficulty.task("codes-8")["system"] == "Tallowmere desk. Route the ticket: one code."

@@ -43,7 +43,7 @@ def test_many_seeds_are_resampled_with_the_families():
     assert i.seeds == 8 and i.low == 0.125 and i.high == 0.875  # binomial(8, 1/2): 1 and 7 of 8
 
 
-def slow_random_effects(values, families):
+def slow_random_effects(values, families, level=0.95):
     """The interval's two-way random effects by plain loops, from the model's own definition."""
     names = sorted(set(families))
     s, f, total = len(values), len(names), len(families)
@@ -58,7 +58,7 @@ def slow_random_effects(values, families):
     freedom = both**2 / (ms_s**2 / (s - 1) + ms_f**2 / (f - 1) + ms_e**2 / ((s - 1) * (f - 1)))
     from scipy import stats
 
-    half = stats.t.ppf(0.975, max(freedom, min(s, f) - 1)) * (both / (s * f)) ** 0.5
+    half = stats.t.ppf((1 + level) / 2, max(freedom, min(s, f) - 1)) * (both / (s * f)) ** 0.5
     return mean, mean - half, mean + half
 
 
@@ -361,3 +361,99 @@ def test_a_card_compares_the_field_that_is_asked_for():
     said = card.wins_and_losses("one", "two", show=9)
     assert "one right, two wrong: 2 of 4" in said and "one wrong, two right: 1 of 4" in said
     assert "t2" not in said  # both wrong: neither a win nor a loss
+
+
+def answers_one_by_one(model, tokenizer, prompts, limit):
+    """Greedy answers without batch, padding or cache: the whole text is read again for every token."""
+    import torch
+
+    model.eval()
+    said = []
+    for prompt in prompts:
+        ids = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False)
+        head = len(ids)
+        with torch.inference_mode():
+            while len(ids) < head + limit and tokenizer.eos_token_id not in ids[head:]:
+                ids = ids + [int(model(torch.tensor([ids])).logits[0, -1].argmax())]
+        said.append(tokenizer.decode(ids[head:], skip_special_tokens=True).strip())
+    return said
+
+
+@pytest.mark.parametrize("shared", ["", "The desk answers within a day, on every day but Sunday. " * 4])
+def test_answers_in_batches_are_those_of_one_row_at_a_time(tiny, shared):
+    """In the order given, up to the limit given; with a long common beginning and without."""
+    model, tokenizer = tiny
+    head = [{"role": "system", "content": shared or "Hi"}]
+    prompts = [head + prompt for prompt in ASKED]
+    alone = answers_one_by_one(model, tokenizer, prompts, 5)
+    assert evaluate.generate(model, tokenizer, prompts, max_new_tokens=5, batch_size=2, bar=False) == alone
+    assert len(set(alone)) == 3
+
+
+def test_the_level_that_is_asked_for_is_used():
+    values = np.array([[1.0] * 50, [0.0] * 50] * 4)  # eight seeds: the right ones drawn are binomial(8, 1/2)
+    families = [str(k) for k in range(50)]
+    half = evaluate.interval(values, families, level=0.5)
+    assert (half.low, half.high) == (3 / 8, 5 / 8)  # P(X <= 2) = 0.14, P(X <= 3) = 0.36
+    same = evaluate.difference(values + 1, np.ones_like(values), families, level=0.5)
+    assert (same.mean, same.low, same.high) == (0.5, 3 / 8, 5 / 8)
+    i = evaluate.over_seeds([0.1, 0.3, 0.2, 0.6], level=0.9)  # t of 3 degrees of freedom, 95th percentile: 2.353363
+    assert tuple(i) == pytest.approx((0.3, 0.3 - 2.353363 * 0.216025 / 2, 0.3 + 2.353363 * 0.216025 / 2), abs=1e-5)
+    rng = np.random.default_rng(5)
+    families = [f"f{k}" for k in rng.integers(0, 7, 40)]
+    values = (rng.random((3, 40)) < 0.6).astype(float)
+    i = evaluate.interval(values, families, level=0.8)
+    assert tuple(i) == pytest.approx(slow_random_effects(values.tolist(), families, 0.8), abs=1e-12)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 6])
+def test_three_to_five_seeds_get_the_t_interval_also_where_seeds_differ_more_than_families(seeds):
+    rng = np.random.default_rng(6)
+    families = [f"f{k}" for k in rng.integers(0, 11, 70)]
+    values = (rng.random((seeds, 70)) < np.linspace(0.1, 0.9, seeds)[:, None]).astype(float)
+    t = slow_random_effects(values.tolist(), families)
+    assert (tuple(evaluate.interval(values, families)) == pytest.approx(t, abs=1e-12)) is (seeds <= 5)
+
+
+def test_a_bootstrap_draws_by_its_seed():
+    rng = np.random.default_rng(7)
+    values, families = rng.random(90), [f"f{k}" for k in rng.integers(0, 20, 90)]
+    zero, one, again = (evaluate.interval(values, families, seed=s) for s in (0, 1, 1))
+    assert (zero.low, zero.high) != (one.low, one.high) == (again.low, again.high)
+
+
+def test_totals_are_over_tokens_not_over_rows():
+    scores = evaluate.Scores(np.array([2.0, 2.0]), np.array([1, 4]), np.array([1, 2]), np.array([True, False]))
+    assert scores.token_accuracy == 3 / 5
+    assert evaluate.perplexity(scores) == pytest.approx(np.exp(4 / 5))
+
+
+def test_a_table_gives_each_field_its_own_score_and_a_list_as_many_rows_as_asked():
+    rows = [{"prompt": f"t{i}", "family": f"f{i}"} for i in range(8)]
+    verdicts = {"a": (True, True), "b": (False, True), "c": (False, False)}
+    card = evaluate.ReportCard(
+        rows, lambda a, r: Verdict(all(verdicts[a]), dict(zip(("queue", "level"), verdicts[a])), a)
+    )
+    card.add("one", list("aaaaaabc"))
+    card.add("two", list("bbbbbbbb"))
+    line = card.table().loc["one"]
+    assert [line[k].split()[0] for k in ("whole record", "queue", "level")] == ["75%", "75%", "88%"]
+    assert [card.table().loc["two", k].split()[0] for k in ("queue", "level")] == ["0%", "100%"]
+    for show, shown in ((1, 1), (5, 5), (9, 6)):
+        assert card.wins_and_losses("one", "two", show=show).count("  ticket  ") == shown
+
+
+def test_a_changed_function_is_measured_anew(tmp_path):
+    def one():
+        def work(x):
+            return x + 1
+
+        return work
+
+    def two():
+        def work(x):
+            return x + 2
+
+        return work
+
+    assert [evaluate.cached(tmp_path, f(), 1) for f in (one, two, one)] == [2, 3, 2]

@@ -212,3 +212,22 @@ def test_peak_memory_is_in_gib():
 def test_memory_is_kept_and_given_back():
     assert hardware.prepare() == "at most one GPU in use"
     hardware.free_memory()  # on any system, without an error
+
+
+def test_bfloat16_must_be_faster_by_the_margin(monkeypatch):
+    for seconds, margin, faster in ((0.5, 1.3, True), (0.8, 1.3, False), (0.8, 1.2, True), (1.1, 1.3, False)):
+        clock = {torch.bfloat16: seconds, torch.float32: 1.0}
+        monkeypatch.setattr(hardware, "_clock", lambda work, c=clock: c[work().dtype])
+        assert hardware.bf16_faster_on_cpu(margin=margin) is faster
+
+
+def test_a_card_of_12_gib_may_train_a_7b():
+    assert not any("7B" in what for what, _ in hardware.problems(Hardware(**RTX3060, parameters=B7)))
+
+
+def test_the_peak_of_a_card_is_the_most_that_was_reserved(monkeypatch):
+    held = {"is_available": True, "max_memory_allocated": 3, "memory_allocated": 1, "memory_reserved": 2 * 2**30,
+            "max_memory_reserved": 5 * 2**30}  # fmt: skip
+    for name, value in held.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *a, v=value: v)
+    assert hardware.peak_memory_gib() == 5.0

@@ -62,3 +62,49 @@ def test_views_say_the_same(bundled):
 def test_pad_equal_end_is_a_fault_only_by_value(bundled):
     assert viewer.check_pad(bundled[1], masked_by_position=True) is None
     assert "never trained" in viewer.check_pad(bundled[1], masked_by_position=False)
+
+
+def test_the_least_share_is_that_asked_for_and_padding_does_not_count(bundled):
+    """10 tokens, 4 of them trained, and 30 of padding."""
+    ids, labels = [5] * 6 + [7, 7, END, NL], [-100] * 6 + [7, 7, END, NL]
+    check = lambda share, pad: viewer.check_labels(
+        bundled[1], ids + [END] * pad, labels + [-100] * pad, [1] * 10 + [0] * pad, min_share=share
+    )
+    assert check(0.4, 0) == check(0.4, 30) == []
+    assert check(0.41, 0)[0] == check(0.41, 30)[0] and check(0.41, 0)[0].startswith("4 of 10 tokens are trained")
+
+
+def test_a_whole_row_of_just_the_length_is_not_cut(bundled):
+    ids, labels = row(bundled[1], bundled[1]("yes")["input_ids"] + [END, NL])
+    assert viewer.check_labels(bundled[1], ids, labels, max_length=len(ids)) == []
+
+
+def test_a_batch_is_checked_against_the_length_it_was_cut_to(bundled):
+    ids, labels = row(bundled[1], bundled[1]("yes")["input_ids"] * 9)
+    batch = {"input_ids": [ids], "labels": [labels]}
+    for length, told in ((len(ids), True), (len(ids) + 1, False)):
+        with pytest.raises(ValueError, match="will not stop") as fault:
+            viewer.check_batch(bundled[1], batch, max_length=length)
+        assert ("was cut" in str(fault.value)) is told
+
+
+def test_two_trained_answers_end_twice(bundled):
+    yes, ask = bundled[1]("yes")["input_ids"], bundled[1]("Sure?")["input_ids"]
+    ids, labels = row(bundled[1], yes + [END, NL])
+    ids, labels = ids + ask + yes + [END, NL], labels + [-100] * len(ask) + yes + [END, NL]
+    assert viewer.check_labels(bundled[1], ids, labels) == []
+
+
+def test_a_pad_token_of_its_own_is_sound():
+    import types
+
+    pads = types.SimpleNamespace(pad_token_id=0, eos_token_id=END, eos_token="<end>")
+    assert viewer.check_pad(pads, masked_by_position=False) is None
+
+
+def test_the_legend_counts_the_trained_tokens(bundled):
+    ids, labels = row(bundled[1], bundled[1]("yes")["input_ids"] + [END, NL])
+    assert (
+        f">{len(ids) - labels.count(-100)} of {len(ids)} tokens trained"
+        in viewer.show_labels(bundled[1], ids, labels).html
+    )

@@ -193,3 +193,49 @@ def test_a_gguf_file_and_a_name_go_the_bundled_models_way(tmp_path, monkeypatch,
     models.check_tokenizer(tokenizer)
     for (name, a), (_, b) in zip(model.named_parameters(), bundled[0].named_parameters()):
         assert torch.equal(a, b.to(torch.bfloat16)), name
+
+
+def test_a_file_is_hashed_to_its_end(tmp_path):
+    import hashlib
+
+    content = bytes(range(256)) * 4096 + b"the end"  # a mebibyte and a little
+    (tmp_path / "x").write_bytes(content)
+    assert models.sha256(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+def test_a_name_is_fetched_at_its_commit(tmp_path, monkeypatch):
+    import hashlib
+
+    import huggingface_hub
+
+    (tmp_path / "x.gguf").write_bytes(b"weights")
+    asked = []
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        huggingface_hub, "hf_hub_download", lambda *a, **k: asked.append((a, k)) or str(tmp_path / "x.gguf")
+    )
+    monkeypatch.setitem(
+        models.NAMED, "a-name", ("owner/repo", "c" * 40, "x.gguf", hashlib.sha256(b"weights").hexdigest())
+    )
+    assert models.fetch_named("a-name").read_bytes() == b"weights"
+    assert models.fetch_named("a-name") == tmp_path / "cache" / "gguf" / "x.gguf"
+    assert asked == [(("owner/repo", "x.gguf"), {"revision": "c" * 40})]  # once
+
+
+def test_a_pad_token_of_its_own_stays():
+    import types
+
+    own = types.SimpleNamespace(
+        eos_token_id=2, eos_token="<end>", pad_token_id=7, pad_token="<pad>", chat_template="x", padding_side="right"
+    )
+    models.prepare_tokenizer(own)
+    assert (own.pad_token, own.padding_side) == ("<pad>", "left")
+    without = types.SimpleNamespace(**vars(own) | {"pad_token_id": None, "pad_token": None})
+    models.prepare_tokenizer(without)
+    assert without.pad_token == "<end>"
+
+
+def test_matrices_that_only_resemble_each_other_are_two():
+    torch.manual_seed(0)
+    a = torch.randn(600, 64)
+    assert not models._one_matrix(a, a + 0.75 * torch.randn(600, 64))  # a cosine of 0.8

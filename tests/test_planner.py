@@ -411,3 +411,45 @@ def test_the_time_to_unpack_is_that_of_the_recorded_profile():
 
 def test_cuda_takes_the_same_of_a_card_everywhere():
     assert planner.CONTEXT == hardware.CONTEXT_GIB
+
+
+def test_orpo_on_4_bit_weights_holds_the_embeddings_in_32_bits():
+    more = plan(loss="orpo").memory(FIT)["weights"] - plan().memory(FIT)["weights"]
+    assert more == pytest.approx(2 * SEVEN.other_parameters / GIB)
+    lora = [plan(loss=loss, method="lora").memory(FIT)["weights"] for loss in ("sft", "orpo")]
+    assert lora[0] == lora[1]
+
+
+def test_an_optimizer_without_states_holds_none():
+    assert plan(optimizer="sgd").memory(FIT)["optimizer"] == 0
+
+
+def test_an_epoch_ends_with_a_smaller_batch():
+    base = plan(batch=4)
+    assert base.hours(5, 1, RATE, FIT) == pytest.approx(2 * base.seconds(RATE, FIT) / 3600)
+    assert base.hours(5, 2, RATE, FIT) == pytest.approx(3 * base.seconds(RATE, FIT) / 3600)
+
+
+def test_a_card_is_as_slow_as_its_own_memory():
+    """Launches and operations set to nothing: what is left is bytes moved over the card's own bandwidth."""
+    quiet = dataclasses.replace(FIT, launch=0.0, share=1e12)
+    seconds = {c: plan().seconds(c, quiet) for c in ("H100", "H200", "RTX 4090")}
+    assert seconds["H200"] / seconds["H100"] == pytest.approx(3350 / 4800)
+    assert seconds["RTX 4090"] / seconds["H100"] == pytest.approx(3350 / 1008)
+
+
+def test_a_step_of_the_optimizer_moves_weights_states_and_gradients():
+    """4 bytes a number read and written, its gradient read, two states of 4 bytes read and written."""
+    still = dataclasses.replace(FIT, launch=0.0, share=1e12, traffic=0.0)
+    mine = plan(method="lora", optimizer="adamw_torch_fused")
+    assert mine.seconds("H100", still) == pytest.approx(mine.trained * (3 * 4 + 2 * 8) / 3350e9)
+
+
+def test_fused_and_compiled_save_half_of_the_way_each():
+    lean = dataclasses.replace(FIT, swift=0.64, share=1e12, launch=0.0)
+    moved = lambda **on: (
+        plan(method="lora", **on).seconds("H100", lean)
+        - plan(method="lora", **on).seconds("H100", dataclasses.replace(lean, traffic=0.0))
+    )
+    assert moved(fused=True) / moved() == moved(compiled=True) / moved() == pytest.approx(0.8)
+    assert moved(fused=True, compiled=True) / moved() == pytest.approx(0.64)

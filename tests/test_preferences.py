@@ -206,3 +206,32 @@ def test_a_leak_by_length_is_seen_and_the_courses_own_pairs_have_none():
 def test_nothing_at_all():
     with pytest.raises(PairError, match="no pairs"):
         check_pairs([])
+
+
+def test_a_leak_must_be_beyond_chance():
+    """Four pairs, all longer, are 0.5 away where chance allows 0.49; three, where it allows 0.57; 100: 0.098."""
+    pair = lambda i, longer: {
+        "prompt": f"p{i}", "chosen": "long answer" if longer else "no", "rejected": "no" if longer else "long answer"
+    }  # fmt: skip
+    for n, longer, leaks in ((4, 4, True), (3, 3, False), (100, 61, True), (100, 60, False), (50, 31, False)):
+        report = check_pairs([pair(i, i < longer) for i in range(n)])
+        assert report.longer_wins == pytest.approx(longer / n) and report.leaks is leaks, (n, longer)
+
+
+def test_a_prompt_of_just_the_length_leaves_nothing_and_length_is_counted_as_asked():
+    row = {"prompt": "one two three", "chosen": "a", "rejected": "b"}
+    words = lambda text: len(text.split())
+    assert check_pairs([row], max_length=4, length=words).rows == [row]
+    with pytest.raises(PairError, match="the prompt alone has 3 of 3"):
+        check_pairs([row], max_length=3, length=words)
+
+
+def test_log_odds_keep_their_digits_in_32_bits_too():
+    """Against 40 decimal digits: 1 - exp(log p) itself has none left near p = 1."""
+    from decimal import Decimal, localcontext
+
+    log_p = torch.tensor([-1e-6, -1e-3, -0.69, -0.7, -5.0, -20.0])
+    with localcontext(prec=40):
+        chances = [Decimal(float(x)).exp() for x in log_p]
+        expected = torch.tensor([float((p / (1 - p)).ln()) for p in chances])
+    assert torch.allclose(log_odds(log_p), expected, rtol=1e-5)

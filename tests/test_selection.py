@@ -126,3 +126,28 @@ def test_stratified_draws_at_random_within_a_label():
     picks = [tuple(sorted(selection.stratified(labels, 10, seed=s).tolist())) for s in range(5)]
     assert len(set(picks)) == 5 and all(sum(i < 50 for i in p) == 5 for p in picks)
     assert tuple(sorted(selection.stratified(labels, 10, seed=3).tolist())) == picks[3]
+
+
+def test_the_clusters_and_their_seed_are_those_of_sklearn():
+    from sklearn.cluster import KMeans
+
+    x = np.random.default_rng(3).normal(size=(90, 5))
+    found = set()
+    for clusters, seed in ((3, 0), (3, 5), (11, 5)):
+        kmeans = KMeans(clusters, n_init=3, random_state=seed).fit(x)
+        sizes = [int((kmeans.labels_ == c).sum()) for c in range(clusters)]
+        center, labels = selection.largest_cluster(x, clusters, seed)
+        assert (labels == kmeans.labels_).all()
+        assert center == pytest.approx(kmeans.cluster_centers_[sizes.index(max(sizes))])
+        cosine = [float(row @ center) / float((row @ row) ** 0.5) for row in x]
+        nearest = sorted(range(90), key=lambda i: -cosine[i])[:8]  # noqa: B023
+        assert selection.nearest_to_center(x, 8, clusters, seed).tolist() == nearest
+        assert set(selection.representatives(x, 8, 8 / 90, clusters, seed).tolist()) == set(nearest)
+        found.add(tuple(nearest))
+    assert len(found) == 3
+
+
+def test_a_share_of_just_k_rows_is_enough():
+    x = np.random.default_rng(4).normal(size=(100, 3))
+    assert 0.29 * 100 < 29  # as floats
+    assert len(selection.representatives(x, 29, share=0.29)) == 29

@@ -360,3 +360,75 @@ def test_rows_needed_gives_a_95_percent_interval():
     e = sizing.rows_needed(runs, families, 0.6, resamples=1000)
     mean, drawn = sizing.rows_drawn(runs, families, 0.6, resamples=1000)
     assert e.mean == mean and 0.94 <= ((drawn >= e.low) & (drawn <= e.high)).mean() <= 0.96
+
+
+def test_points_have_the_binomial_95_percent_interval():
+    """100 rows, each a family, half of them right: the middle 95% of binomial(100, 1/2) are 40 to 60."""
+    runs = {n: np.arange(100)[None] < k for n, k in ((50, 30), (100, 50), (200, 50))}
+    c = sizing.curve(runs, np.arange(100), resamples=4000)
+    assert (c.points[1].low, c.points[1].high) == pytest.approx((0.40, 0.60), abs=0.011)
+    assert c.points[1] == c.points[2]  # a resample draws the same families for all sizes
+
+
+def test_resamples_are_drawn_by_their_number_and_seed():
+    rng = np.random.default_rng(9)
+    families = np.arange(120) // 3
+    runs = {n: rng.random((3, 120)) < p for n, p in ((50, 0.3), (100, 0.5), (200, 0.7))}
+    other = {n: rng.random((3, 120)) < p for n, p in ((50, 0.2), (100, 0.4), (200, 0.6))}
+    for ask in (
+        lambda seed: sizing.curve(runs, families, 50, seed).points,
+        lambda seed: sizing.rows_ratio(other, families, runs, families, 0.5, 50, seed),
+        lambda seed: sizing.stop_growing(runs, families, resamples=50, seed=seed).steps[0].gain,
+    ):
+        assert ask(1) == ask(1) != ask(2)
+    assert sizing.rows_drawn(runs, families, 0.5, resamples=7)[1].shape == (7,)
+    gain = sizing.stop_growing(runs, families, resamples=1).steps[0].gain
+    assert gain.low == gain.high  # one resample has no width
+
+
+def test_a_ratio_of_rows_counts_what_is_not_reached_once_as_the_largest_size_and_once_as_inf():
+    none, all_ = np.zeros((2, 10)), np.ones((2, 10))
+    ratio = lambda a, b: tuple(sizing.rows_ratio(a, np.arange(10), b, np.arange(10), 0.5, resamples=20))
+    assert ratio({100: none, 400: none}, {50: none, 200: none}) == (2.0, 0.0, math.inf)
+    assert ratio({100: none, 400: none}, {50: all_, 200: all_}) == (8.0, 8.0, math.inf)
+    assert ratio({100: all_, 400: all_}, {50: none, 200: none}) == (0.5, 0.0, 0.5)
+
+
+def walked(*right):
+    """The walk over sizes whose first `right` of 1,000 rows are right: small differences, told sharply."""
+    runs = {100 * 2**i: np.arange(1000)[None] < k for i, k in enumerate(right)}
+    return [s.verdict for s in sizing.stop_growing(runs, np.arange(1000), worth=0.05).steps]
+
+
+def test_the_floor_is_compared_with_the_larger_size_and_a_small_drop_is_no_fall():
+    assert walked(95, 105) == ["stop"] and walked(85, 95) == ["grow"] and walked(105, 95) == ["grow"]
+    assert walked(300, 290) == ["stop"] and walked(300, 270) == ["stop"] and walked(300, 200) == ["fall"]
+
+
+def test_what_a_step_is_worth_counts_at_the_threshold_itself():
+    assert sizing.next_step(0.02, 0.01, 0.03, worth=0.02) == "grow"  # a mean of at least worth
+    assert sizing.next_step(0.00, -0.02, 0.02, worth=0.02) == "measure more"  # an upper bound that is not below it
+    assert sizing.next_step(0.05, 0.00, 0.10, worth=0.02) == "measure more"  # a lower bound that is not above 0
+
+
+def test_a_diagnosis_by_each_of_its_numbers():
+    said = lambda held, train=(1, 1, 1, 1), floor=0.1, sizes=(100, 200, 400, 800): sizing.diagnose(
+        sizes, held, train, floor
+    )
+    # 4 points more for eight times the rows: 1.3 a doubling, less than 2
+    assert said([0.2, 0.4, 0.44], (1, 1, 1), sizes=(100, 200, 1600)).label == "flat: too few rows"
+    assert said([0.2, 0.4, 0.44], (1, 1, 1), sizes=(100, 200, 400)).label == "rising"
+    # two falls in a row from the best size, by more than twice `change` together
+    assert said([0.3, 0.5, 0.44, 0.38]).label == "falling" and said([0.3, 0.5, 0.46, 0.41]).label != "falling"
+    # the train score falls by 8 or by 11 points as rows are added, and stays above 0.8
+    assert said([0.3, 0.3, 0.3, 0.3], (0.95, 0.93, 0.9, 0.87)).label == "flat: too few rows"
+    assert said([0.3, 0.3, 0.3, 0.3], (0.95, 0.93, 0.9, 0.84)).label == "flat: poor rows"
+    # three quarters of the way from a floor of 0.5 to 1 are 0.875
+    assert said([0.88, 0.88, 0.89, 0.88], floor=0.5).label == "flat: enough"
+    assert said([0.86, 0.86, 0.87, 0.86], floor=0.5).label == "flat: too few rows"
+
+
+def test_the_noise_is_that_of_a_difference_of_two_means():
+    """Two seeds 4 points apart: variance 0.0008, of a mean 0.0004, of a difference 0.0008."""
+    found = sizing.diagnose([100, 200, 400], [[0.3, 0.34], [0.36, 0.4], [0.4, 0.44]], [1, 1, 1], floor=0.1)
+    assert "noise ±0.06" in found.reason  # 0.0554; that of one mean would be 0.0392

@@ -242,7 +242,7 @@ def test_a_seed_draws_and_the_first_n_are_the_first_n():
     assert drawn == tasks.load("routing", "train", n=20, seed=1)
 
 
-@pytest.mark.parametrize("day", tasks.WEEKDAYS)
+@pytest.mark.parametrize("day", "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
 def test_every_day_of_the_week_is_a_day(day):
     assert tasks.desk_style(f"Hello. We will send it on {day}.")["day"]
     assert not tasks.desk_style("Hello. We will send it soon.")["day"]
@@ -257,3 +257,32 @@ def test_a_row_is_over_long_by_all_its_columns_together(tmp_path):
         and report.problems == [(2, report.problems[0][1])]
         and "length 12" in report.problems[0][1]
     )
+
+
+def test_a_repeated_row_names_the_line_of_the_first_and_length_is_counted_as_asked(tmp_path):
+    path = write(
+        tmp_path / "a.jsonl", "\n\n" + GOOD + "{bad\n" + '{"prompt": "One two three", "completion": "x"}\n' + GOOD
+    )
+    report = own_rows.read(path, strict=False)
+    assert report.problems[-1] == (6, "the same as line 3: remove one") and len(report.rows) == 2
+    words = lambda text: len(text.split())
+    assert len(own_rows.read(path, strict=False, max_length=4, length=words).rows) == 2
+    report = own_rows.read(path, strict=False, max_length=3, length=words)
+    assert len(report.rows) == 1 and report.problems[1][1].startswith("length 4, more than 3")
+
+
+def test_a_draw_depends_on_its_seed_and_none_is_refused():
+    one, two = ([r["id"] for r in tasks.load("routing", "test", n=30, seed=s)] for s in (1, 2))
+    assert one != two and len(set(one)) == len(set(two)) == 30
+    for n in (0, -1):
+        with pytest.raises(ValueError, match=f"n={n}: routing test has 640 rows"):
+            tasks.load("routing", "test", n=n)
+
+
+def test_a_chat_is_system_user_and_assistant():
+    assert tasks.chat([{"prompt": "Hi", "completion": "Hello"}], "Be brief.") == [
+        {
+            "prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+            "completion": [{"role": "assistant", "content": "Hello"}],
+        }
+    ]
