@@ -79,8 +79,8 @@ def preflight(
 
     max_length: tokens a row may have; held_out: rows that must not be among `rows`; stop_ids: the ids at which your model stops
     generating (its `generation_config.eos_token_id`; the tokenizer's end token where None); completion_only: whether the
-    prompt's labels are masked; config: `learning_rate`, `fp16`, `bf16`, `weights` ("bfloat16"), `full` (all parameters trained)
-    as far as you know them; parameters: of the model.
+    prompt's labels are masked; config: `learning_rate`, `fp16`, `bf16`, `weights` ("bfloat16"), `full` (all parameters trained),
+    `assistant_only_loss` as far as you know them; parameters: of the model. Of `messages` the last answer alone is checked.
 
     ValueError for no rows, or a tokenizer without a chat template where rows are chats.
 
@@ -114,7 +114,8 @@ def preflight(
         if encoded is None:
             continue
         start, whole = encoded
-        masked = start if completion_only and prompt else []
+        apart = "messages" not in row or bool((config or {}).get("assistant_only_loss"))  # else trl trains every turn
+        masked = start if completion_only and apart and prompt else []
         report.tokens, report.trained = report.tokens + len(whole), report.trained + len(whole) - len(masked)
         _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length, answer)
     _check_set(add, prompts, answers, held_out)
@@ -261,7 +262,7 @@ def _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length,
             "labels",
             "warning",
             "the question is trained, too",
-            "completion_only_loss=True, with prompt and completion apart",
+            "prompt and completion in two columns with completion_only_loss=True, or assistant_only_loss=True",
             number,
         )
     if max_length is not None and len(whole) > max_length:

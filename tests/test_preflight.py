@@ -122,8 +122,14 @@ def test_text_rows_get_their_end_token_and_messages_warn_that_the_question_is_tr
         tokenizer("Q: a\nA:")["input_ids"]
     )
     rows = [{"messages": r["prompt"] + r["completion"]} for r in many()]
-    assert checks(preflight.preflight(rows, tokenizer, completion_only=False), "warning") == ["labels"]
-    assert preflight.preflight(rows, tokenizer)
+    for options in (
+        {},
+        {"completion_only": False},
+    ):  # trl trains every turn of messages, whatever completion_only says
+        report = preflight.preflight(rows, tokenizer, **options)
+        assert checks(report, "warning") == ["labels"] and report.trained == report.tokens
+    alone = preflight.preflight(rows, tokenizer, config={"assistant_only_loss": True})
+    assert alone and alone.trained == preflight.preflight(many(), tokenizer).trained
 
 
 class TestOtherTemplates:
