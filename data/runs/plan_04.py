@@ -8,7 +8,8 @@ Five arms (`ARMS`) on two tasks, 16 rows a step, as many steps as in 05. The sam
 4 bits against 16: a pair that differs in nothing else. Both take the rate at which 05's search (NF4, r = 16, alpha = 32, seeds 0-2 on
 valid) was right most often: no choice is made here. That rate was found with 4-bit weights: if 16 bits are behind, ask whether
 another rate would suit them before the weights are praised.
-The other three are searched: five rates (05 found its largest scale best at its lowest rate), seeds 0-2, valid rows; the highest mean exact match, a tie goes to the lower rate.
+The other three are searched: five rates (05 found its largest scale best at its lowest rate), seeds 0-2, valid rows; the highest
+mean exact match, a tie goes to the lower rate.
 Attention only has alpha = 2r, as the arm with all linear maps, and the rank at which it trains as many numbers. The two arms of
 rank 64 keep the alpha of rank 16, 32: plain LoRA then scales by 1/2, rsLoRA by 4.
 Confirm: test rows, once, seeds 3-9, every arm. Tasks in the order of `STEPS`: a cut plan has one task whole.
