@@ -100,7 +100,7 @@ def preflight(
     report = Preflight(rows=len(rows))
     add = _Collector()
     stops = set(stop_ids) if stop_ids is not None else {tokenizer.eos_token_id}
-    prompts, answers = [], []
+    prompts, questions, answers = [], [], []
     for number, row in enumerate(rows):
         parts = _parts(row)
         if isinstance(parts, str):
@@ -108,7 +108,7 @@ def preflight(
             continue
         prompt, completion = parts
         text, answer = _text(prompt), _text(completion)
-        prompts.append((number, text)), answers.append((number, answer))
+        prompts.append((number, text)), questions.append((number, _asked(prompt))), answers.append((number, answer))
         _check_text(add, tokenizer, number, text, answer)
         encoded = _encode(add, tokenizer, number, prompt, completion) if answer.strip() else None
         if encoded is None:
@@ -117,8 +117,8 @@ def preflight(
         apart = "messages" not in row or bool((config or {}).get("assistant_only_loss"))  # else trl trains every turn
         masked = start if completion_only and apart and prompt else []
         report.tokens, report.trained = report.tokens + len(whole), report.trained + len(whole) - len(masked)
-        _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length, answer)
-    _check_set(add, prompts, answers, held_out)
+        _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answer)
+    _check_set(add, prompts, questions, answers, held_out)
     _check_tokenizer(add, tokenizer)
     _check_config(add, config or {}, parameters)
     report.findings = sorted(add.findings(), key=lambda f: SEVERITIES.index(f.severity))
@@ -170,6 +170,11 @@ def _is_chat(value) -> bool:
 
 def _text(part) -> str:
     return part if isinstance(part, str) else "\n".join(m["content"] for m in part)
+
+
+def _asked(part) -> str:
+    """What is asked: without the system prompt, which may differ between two files."""
+    return part if isinstance(part, str) else _text([m for m in part if m["role"] != "system"])
 
 
 def _check_text(add, tokenizer, number: int, prompt: str, answer: str) -> None:
@@ -236,7 +241,7 @@ def _ids(tokenizer, messages, generation: bool) -> list[int]:
     return list(found["input_ids"])
 
 
-def _check_labels(add, tokenizer, number, row, masked, whole, stops, max_length, answer) -> None:
+def _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answer) -> None:
     trained = whole[len(masked) :]
     ends = [i for i, t in enumerate(trained) if t in stops]
     if not ends or tokenizer.decode(trained[ends[-1] + 1 :]).strip():
@@ -292,7 +297,7 @@ def _key(text: str) -> str:
     return MASK.sub(" ", text.lower()).strip()
 
 
-def _check_set(add, prompts, answers, held_out) -> None:
+def _check_set(add, prompts, questions, answers, held_out) -> None:
     by_prompt: dict[str, dict[str, list[int]]] = {}
     for (number, prompt), (_, answer) in zip(prompts, answers):
         by_prompt.setdefault(prompt.strip(), {}).setdefault(answer.strip(), []).append(number)
@@ -314,8 +319,8 @@ def _check_set(add, prompts, answers, held_out) -> None:
                 "keep one: repeats count as extra epochs of that row",
                 *found[1:],
             )
-    others = {_key(_text(p[0])) for row in held_out if not isinstance(p := _parts(row), str)}
-    leaks = [number for number, prompt in prompts if _key(prompt) in others]
+    others = {_key(_asked(p[0])) for row in held_out if not isinstance(p := _parts(row), str)}
+    leaks = [number for number, asked in questions if _key(asked) in others]
     if leaks:
         add("leak", "error", "the prompt stands among the held-out rows, too (but for case, punctuation, numbers)",
             "remove it here; split by source or customer, not by row", *leaks)  # fmt: skip

@@ -60,6 +60,15 @@ def model_of(run: dict) -> str:
     return run.get("model") or BUNDLED
 
 
+def start(kind: str, model: str) -> str:
+    """How the name of a run begins: its kind, and its model but for the bundled one.
+
+    >>> start("search", BUNDLED), start("search", "qwen-1.5b")
+    ('search', 'search-qwen-1.5b')
+    """
+    return kind if model == BUNDLED else f"{kind}-{model}"
+
+
 def pack(verdicts) -> str:
     """Verdicts, one a row, as text: their number, then four to a hexadecimal digit.
 

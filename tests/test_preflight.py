@@ -102,9 +102,13 @@ def test_a_row_that_is_cut_and_one_that_loses_its_whole_answer(tokenizer):
 def test_copies_contradictions_and_leaks_are_told_apart(tokenizer):
     rows = many()
     rows[9], rows[12] = rows[4], chat(rows[6]["prompt"][-1]["content"], "another answer")
-    held_out = [chat(rows[20]["prompt"][-1]["content"].upper() + " 17!")]
+    held_out = [chat(rows[20]["prompt"][-1]["content"].upper() + " 17!", system="Another system prompt.")]
     found = {f.check: f.rows for f in preflight.preflight(rows, tokenizer, held_out=held_out).findings}
     assert found["duplicate"] == (9,) and found["contradiction"] == (6, 12) and found["leak"] == (20,)
+
+
+def test_another_system_prompt_is_another_task_and_no_contradiction(tokenizer):
+    assert preflight.preflight([chat(answer="K7"), chat(answer="angry", system="Name the mood.")], tokenizer)
 
 
 def test_balance_is_asked_of_labels_and_not_of_free_text(tokenizer):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 
 from helpers import difficulty, evaluate, recordings, tasks
-from helpers.recordings import pack
+from helpers.recordings import pack, start
 
 STEPS, BATCH = 100, 32
 RATES, LARGER_RATES = (1e-3, 2e-3, 4e-3), (1e-4, 3e-4, 6e-4)
@@ -29,11 +29,6 @@ PROMPTS = [
     (16, True, False),
 ]  # fmt: skip  (worked examples, the nearest ones, rules)
 READINGS = list(itertools.product((1, 3), (0, 4, 8)))  # articles, worked examples
-
-
-def start(kind: str, model: str) -> str:
-    """How the name of a run begins: with its model, but for the bundled one."""
-    return kind if model == recordings.BUNDLED else f"{kind}-{model}"
 
 
 def prompted(kind: str, task: str, shots: int, nearest: bool, rules: bool, model: str = recordings.BUNDLED) -> dict:

@@ -21,7 +21,7 @@ import itertools
 import numpy as np
 
 from helpers import difficulty, evaluate, recordings, sizing, tasks
-from helpers.recordings import pack
+from helpers.recordings import pack, start
 
 STEPS, BATCH = 100, 64
 LONG = 300  # steps of the few longer runs
@@ -48,11 +48,6 @@ PARAMETERS = {  # parameters, and those of the adapter (r = 16, all-linear)
 }
 LARGER_STEPS, LARGER_RATES = 300, (1e-4, 3e-4, 6e-4)
 LARGER_FULL = FULL | {"STEPS": LARGER_STEPS, "BATCH": 16, "GRADE_AT": [1.0], "EVAL_BATCH": 160, "CHECKPOINTING": False}
-
-
-def start(kind: str, model: str) -> str:
-    """How the name of a run begins: with its model, but for the bundled one."""
-    return kind if model == recordings.BUNDLED else f"{kind}-{model}"
 
 
 def tuned(
