@@ -382,15 +382,18 @@ def rows_to_target(sizes, scores, target: float) -> float:
 def rows_needed(runs: dict, families, target: float, resamples: int = 500, seed: int = 0) -> Estimate:
     """`rows_to_target` of measured runs with its 95% interval; runs, families: as for `curve`, at least 2 sizes.
 
-    Each resample draws families and seeds. A bound of inf: not reached within the measured sizes.
+    Each resample draws families and seeds. A bound of inf: not reached within the measured sizes; of 0: reached at the
+    smallest size, and perhaps before.
 
     >>> low, high = np.tile([0, 1, 0, 0], (3, 50)), np.tile([1, 1, 1, 0], (3, 50))
     >>> rows_needed({100: low, 400: high}, np.arange(200), 0.5).mean
     200.0
+    >>> rows_needed({100: high, 400: high}, np.arange(200), 0.5)  # at most 100
+    Estimate(mean=100.0, low=0.0, high=100.0, extrapolated=False)
     """
     mean, found = rows_drawn(runs, families, target, resamples, seed)
     low, high = np.sort(found)[[int(0.025 * resamples), math.ceil(0.975 * resamples) - 1]]
-    return Estimate(mean, float(low), float(high))
+    return Estimate(mean, 0.0 if low == min(runs) else float(low), float(high))
 
 
 def rows_drawn(runs: dict, families, target: float, resamples: int = 500, seed: int = 0) -> tuple[float, np.ndarray]:
