@@ -179,7 +179,10 @@ def measured(notebook: str) -> dict[str, dict]:
 @lru_cache(maxsize=1)
 def decisions() -> dict[str, tuple[dict[str, str], str]]:
     """Of every claim: {model: what was measured, in words}, and the verdict, which is the largest measured model's."""
-    found = {n: measured(n) for n in sorted({c.notebook for c in CLAIMS.values() if c.rules})}
+    from helpers import recordings
+
+    recorded = {path.stem for path in recordings.FOLDER.glob("*.jsonl")}
+    found = {n: measured(n) for n in sorted({c.notebook for c in CLAIMS.values() if c.rules} & recorded)}
     result = {}
     for c in CLAIMS.values():
         by_model = {m: r[c.id] for m, r in found.get(c.notebook, {}).items() if c.id in r}
@@ -203,9 +206,9 @@ def decisions() -> dict[str, tuple[dict[str, str], str]]:
 def show(*ids: str) -> str:
     """Of some claims: the rule, what was measured on each model, and the verdict, as a notebook prints them.
 
-    >>> print(show("Q3"))
-    Q3  1e-4 to start; lower when the loss swings, raise when it crawls
-        open: notebook 06
+    >>> print(show("Q6b"))
+    Q6b  or stage by stage
+        open: notebook 08
     """
     said, lines = decisions(), []
     for c in (CLAIMS[i] for i in ids):

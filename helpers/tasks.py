@@ -216,4 +216,6 @@ def prose(n_tokens: int = 4096, tokenizer=None, block: int = 256) -> list:
         if len(ids) >= n_tokens:
             break
         ids += tokenizer(text, add_special_tokens=False)["input_ids"]
+    if len(ids) < n_tokens:
+        raise ValueError(f"prose of {n_tokens} tokens was asked for; the texts hold {len(ids)}: ask for fewer")
     return [ids[i : i + block] for i in range(0, n_tokens - block + 1, block)]

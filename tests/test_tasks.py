@@ -286,3 +286,10 @@ def test_a_chat_is_system_user_and_assistant():
             "completion": [{"role": "assistant", "content": "Hello"}],
         }
     ]
+
+
+def test_more_prose_than_there_is_is_refused_not_filled_with_empty_blocks():
+    words = lambda text, add_special_tokens: {"input_ids": text.split()}
+    with pytest.raises(ValueError, match=r"prose of 10000000 tokens was asked for; the texts hold \d+: ask for fewer"):
+        tasks.prose(10**7, words)
+    assert {len(block) for block in tasks.prose(2048, words)} == {256}
