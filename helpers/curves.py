@@ -155,7 +155,7 @@ class CurveWatch(TrainerCallback):
 
     def on_log(self, args, state, control, logs=None, **_):
         losses = [float(e["loss"]) for e in state.log_history if "loss" in e]
-        if losses and not losses[-1] <= self.give_up * losses[0]:
+        if self.diagnosis is None and losses and not losses[-1] <= self.give_up * losses[0]:
             control.should_training_stop = True
             found = f"stopped at step {state.global_step}: the loss is {losses[-1]:.2f}, it began at {losses[0]:.2f}"
             self.diagnosis = Diagnosis("diverging" if np.isfinite(losses[-1]) else "nan", found)
