@@ -79,6 +79,13 @@ def environment(notebook: Path | None = None) -> dict:
     }
 
 
+def broken_weights(trainer) -> int:
+    """How many trained tensors of a trainer's model hold NaN or infinity; 0 without a trainer."""
+    model = getattr(trainer, "model", None)
+    trained = [p for p in model.parameters() if p.requires_grad] if model is not None else []
+    return sum(not bool(p.isfinite().all()) for p in trained)
+
+
 def run_one(job: tuple) -> str:
     """Execute one run in this process and write its JSON; a run that fails leaves its traceback in `<name>.error`."""
     path, run, out, jobs = job
@@ -109,6 +116,8 @@ def run_one(job: tuple) -> str:
                     space.update(run["set"])
                     before(space, 0, stages)
         result = plan.collect(space, run["stage"])
+        if broken := broken_weights(space.get("trainer")):  # a trainer logs a loss that is no number as 0
+            result["broken_weights"] = broken
         if run["stage"] == "all":
             asked = ("COURSE_MODEL", "COURSE_GPU_GIB", "COURSE_STEPS")
             result["asked"] = {name: os.path.basename(os.environ.get(name, "")) for name in asked}

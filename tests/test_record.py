@@ -54,6 +54,20 @@ def test_recorder_runs_the_cells_with_other_constants(tmp_path, monkeypatch):
     assert record.merge(out, target) == 2 and record.merge(out, target) == 2
 
 
+def test_a_run_whose_weights_are_no_numbers_says_so(tmp_path, monkeypatch):
+    book = notebook(
+        (["record", "parameters"], "import torch, types\nBAD = 0.0\nmodel = torch.nn.Linear(2, 2)"),
+        (["record-a"], "model.weight.data[0, 0] = BAD\ntrainer = types.SimpleNamespace(model=model)"),
+    )
+    monkeypatch.setattr(record, "plan_of", lambda path, run: types.SimpleNamespace(collect=lambda space, stage: {}))
+    path = tmp_path / "05_x.ipynb"
+    path.write_text(json.dumps(book))
+    for name, bad, kept in (("fine", 1.0, {}), ("bad", float("nan"), {"broken_weights": 1})):
+        record.run_one((str(path), {"name": name, "stage": "a", "set": {"BAD": bad}}, str(tmp_path), 1))
+        assert json.loads((tmp_path / f"{name}.json").read_text())["result"] == kept
+    assert record.broken_weights(None) == 0
+
+
 def test_a_later_stage_runs_its_own_cells_after_the_plan_has_changed_what_it_wants(tmp_path, monkeypatch):
     book = notebook(
         (["record", "parameters"], "N = 1\nlog = []"),

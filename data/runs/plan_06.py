@@ -68,6 +68,7 @@ def collect(space: dict, stage: str) -> dict:
     adapter = space["lora"](space["RANK"], space["ALPHA"]) if stage == "lora" else None
     trainer = space["new_trainer"](space["LEARNING_RATE"], adapter, warmup=space["WARMUP"])
     trainer.train()
+    space["trainer"] = trainer  # for the recorder's check of its weights
     model, tokenizer = trainer.model, space["tokenizer"]
     answers = evaluate.generate(model, tokenizer, space["asked"], space["NEW_TOKENS"], space["EVAL_BATCH"], bar=False)
     pairs = zip(answers, space["eval_rows"])

@@ -92,6 +92,7 @@ def collect(space: dict, stage: str) -> dict:
     del model
     trainer = space["new_trainer"](rows, space["LEARNING_RATE"], trainer_class)
     trainer.train()
+    space["trainer"] = trainer  # for the recorder's check of its weights
     model = trainer.model
     chats = tasks.chat(tasks.load(space["TASK"], space["EVAL_SPLIT"], n=space["EVAL_ROWS"], seed=0), space["DESK"])
     prompts, wanted = [c["prompt"] for c in chats], [c["completion"][0]["content"] for c in chats]
