@@ -83,7 +83,9 @@ def climb(losses) -> float:
     fall, most = top - line.min(), (line - np.minimum.accumulate(line)).max()
     if fall <= 0:
         return float("inf")
-    noise = np.median(np.abs(np.diff(losses))) / 0.954  # of one step; 0.954: a difference of two normal draws, its median size
+    noise = (
+        np.median(np.abs(np.diff(losses))) / 0.954
+    )  # of one step; 0.954: a difference of two normal draws, its median size
     return float(most / fall) if most > 3 * noise / np.sqrt(_window(losses)) else 0.0
 
 
@@ -113,16 +115,24 @@ def diagnose(losses, valid=(), grad_norms=()) -> Diagnosis:
         )
     for name, values in (("loss", losses), ("gradient", norms)):
         if not np.isfinite(values).all():
-            return Diagnosis("nan", f"the {name} of logged step {int(np.argmin(np.isfinite(values))) + 1} is no number")
+            return Diagnosis(
+                "nan", f"the {name} of logged step {int(np.argmin(np.isfinite(values))) + 1} is no number"
+            )
     if (len(norms) and not norms.any()) or not np.ptp(losses):
-        return Diagnosis("nothing trained", "every gradient is 0" if len(norms) and not norms.any() else "every loss is the same")
+        return Diagnosis(
+            "nothing trained", "every gradient is 0" if len(norms) and not norms.any() else "every loss is the same"
+        )
     line, top = _line(losses)
     low, end, climbed, slow = line.min(), line[-1], climb(losses), fall_time(losses)
     if end - low > LOST * max(top - low, 0) or climbed > 1:
-        return Diagnosis("diverging", f"from {top:.2f} by way of {low:.2f} to {end:.2f}, having climbed {line.max():.2f}")
+        return Diagnosis(
+            "diverging", f"from {top:.2f} by way of {low:.2f} to {end:.2f}, having climbed {line.max():.2f}"
+        )
     if len(valid) > 2 and valid[-1] > 1.1 * min(valid):
         best = int(np.argmin(valid))
-        return Diagnosis("overfitting", f"validation loss {min(valid):.2f} at its check {best + 1}, {valid[-1]:.2f} at the last")
+        return Diagnosis(
+            "overfitting", f"validation loss {min(valid):.2f} at its check {best + 1}, {valid[-1]:.2f} at the last"
+        )
     if climbed > CLIMB:
         return Diagnosis("oscillating", f"the smoothed loss climbed back by {climbed:.0%} of its fall")
     if at := _second_drop(line):

@@ -341,7 +341,9 @@ def _resample(runs: dict, families, resamples: int, seed: int):
         if pick is None:
             pick = rng.integers(0, len(counts), (resamples, len(counts)))
         sums = np.stack([np.bincount(index, v) for v in values])  # (seeds, families)
-        times = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), resamples)  # whole numbers: no share above 1
+        times = rng.multinomial(
+            len(sums), np.full(len(sums), 1 / len(sums)), resamples
+        )  # whole numbers: no share above 1
         drawn = (times[:, :, None] * sums[:, pick].transpose(1, 0, 2)).sum((1, 2))
         columns.append(drawn / (len(sums) * counts[pick].sum(1)))
         means.append(values.mean())

@@ -36,7 +36,11 @@ MADE = {
 def test_a_made_curve_is_named(kind):
     found = curves.diagnose(MADE[kind])
     assert found.kind == kind, found
-    assert (found.rate, found.advice) == curves.KINDS[kind] and found.advice in str(found) and found.evidence in str(found)
+    assert (
+        (found.rate, found.advice) == curves.KINDS[kind]
+        and found.advice in str(found)
+        and found.evidence in str(found)
+    )
 
 
 def test_every_kind_is_made_here_or_in_a_test_below():
@@ -60,7 +64,9 @@ def test_nan_names_the_first_logged_step_and_whose_it_is():
 def test_gradients_that_are_all_zero_train_nothing_even_if_batches_differ():
     flat = 2.5 + 0.1 * RNG.standard_normal(50)
     assert curves.diagnose(flat, grad_norms=np.zeros(50)).kind == "nothing trained"
-    assert curves.diagnose(MADE["healthy"], grad_norms=np.r_[np.zeros(3), np.ones(97)]).kind == "healthy"  # fp16's first steps
+    assert (
+        curves.diagnose(MADE["healthy"], grad_norms=np.r_[np.zeros(3), np.ones(97)]).kind == "healthy"
+    )  # fp16's first steps
 
 
 def test_noise_alone_is_no_climb_and_a_climb_is_measured_against_the_fall():
@@ -72,7 +78,9 @@ def test_noise_alone_is_no_climb_and_a_climb_is_measured_against_the_fall():
 
 
 def test_fall_time_is_a_share_of_the_run_whatever_its_length():
-    assert curves.fall_time(falling(100, 10, noise=0)) == pytest.approx(curves.fall_time(falling(400, 40, noise=0)), abs=0.03)
+    assert curves.fall_time(falling(100, 10, noise=0)) == pytest.approx(
+        curves.fall_time(falling(400, 40, noise=0)), abs=0.03
+    )
     assert curves.fall_time(np.linspace(2, 0, 200)) == pytest.approx(0.9, abs=0.05)
 
 
@@ -102,7 +110,10 @@ def test_the_advice_stops_at_the_ends_at_a_healthy_one_and_after_its_tries():
     assert curves.follow(1, [slow, slow, slow].__getitem__, 3) == [1, 2]
     assert curves.follow(1, [wild, wild, wild].__getitem__, 3) == [1, 0]
     assert curves.follow(0, [slow, good, wild].__getitem__, 3) == [0, 1]
-    assert curves.follow(2, [slow, slow, wild].__getitem__, 3) == [2, 1]  # down to one that crawls: the lower of the two
+    assert curves.follow(2, [slow, slow, wild].__getitem__, 3) == [
+        2,
+        1,
+    ]  # down to one that crawls: the lower of the two
     assert curves.follow(0, lambda at: slow, 6, tries=3) == [0, 1, 2]
 
 
@@ -110,7 +121,9 @@ def _log(watch, losses, norms=None, **arguments):
     control, state = SimpleNamespace(should_training_stop=False), SimpleNamespace(log_history=[], global_step=0)
     for step, loss in enumerate(losses, 1):
         state.global_step = step
-        state.log_history.append({"loss": str(loss), "step": step} | ({"grad_norm": str(norms)} if norms is not None else {}))
+        state.log_history.append(
+            {"loss": str(loss), "step": step} | ({"grad_norm": str(norms)} if norms is not None else {})
+        )
         watch.on_log(None, state, control, state.log_history[-1])
         if control.should_training_stop:
             break

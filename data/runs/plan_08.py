@@ -23,7 +23,16 @@ from helpers.recordings import pack
 RATES = {"qwen-1.5b": 3e-4, "qwen-0.5b": 3e-4, recordings.BUNDLED: 3e-3}  # 06; the 0.5B was not searched
 STEPS, RANKS, SHARES, WEIGHTS = (25, 50, 100, 200, 400), (2, 8, 16, 32, 128), (0.05, 0.2, 0.5), (0.1, 0.3, 1.0, 3.0)
 SEARCH_SEEDS, SEEDS = range(3), range(3, 10)
-COMMON = {"BATCH": 16, "RANK": 16, "ALPHA": 32, "STEPS": 100, "REPLAY": "", "SHARE": 0.0, "KL_WEIGHT": 0.0, "EVAL_BATCH": 160}
+COMMON = {
+    "BATCH": 16,
+    "RANK": 16,
+    "ALPHA": 32,
+    "STEPS": 100,
+    "REPLAY": "",
+    "SHARE": 0.0,
+    "KL_WEIGHT": 0.0,
+    "EVAL_BATCH": 160,
+}
 SEARCH = {"EVAL_SPLIT": "valid", "EVAL_ROWS": 320, "ITEM_SPLIT": "valid", "ITEMS": 10**6, "PROBE_TOKENS": 4096}
 CONFIRM = {"EVAL_SPLIT": "test", "EVAL_ROWS": 640, "ITEM_SPLIT": "test", "ITEMS": 10**6, "PROBE_TOKENS": 20480}
 
@@ -84,7 +93,9 @@ def collect(space: dict, stage: str) -> dict:
         before[name] = pack(space["ask"](model, system)[1])
     before["prose"] = round(float(evaluate.prose_loss(model, probe, bar=False).mean()), 4)
     everyday = [space["chat_row"](chat) for chat in kept]
-    blocks = tasks.prose(space["PROBE_TOKENS"] + 40_000, space["tokenizer"], block=96)[space["PROBE_TOKENS"] // 96 + 1 :]
+    blocks = tasks.prose(space["PROBE_TOKENS"] + 40_000, space["tokenizer"], block=96)[
+        space["PROBE_TOKENS"] // 96 + 1 :
+    ]
     prose = [{"input_ids": b, "completion_mask": [1] * len(b)} for b in blocks]
     source = {"everyday": everyday, "prose": prose, "": []}[space["REPLAY"]]
     rows = space["mix"](space["rows"], source, space["SHARE"], space["SEED"]) if source else space["rows"]
@@ -120,13 +131,17 @@ def penalised(trainer_class, kept: list[dict], space: dict):
             found = super().compute_loss(model, inputs, *args, **kwargs)
             rows = [kept[i] for i in rng.integers(0, len(kept), 8)]
             width = max(len(r["input_ids"]) for r in rows)
-            stack = lambda key, fill: torch.tensor([r[key] + [fill] * (width - len(r[key])) for r in rows], device=model.device)
+            stack = lambda key, fill: torch.tensor(
+                [r[key] + [fill] * (width - len(r[key])) for r in rows], device=model.device
+            )
             ids, trained = stack("input_ids", pad), stack("completion_mask", 0).bool()
             plain = self.accelerator.unwrap_model(model)
             with torch.no_grad(), plain.disable_adapter():
                 old = plain(input_ids=ids).logits.float().log_softmax(-1)
             new = plain(input_ids=ids).logits.float().log_softmax(-1)
-            each = (old.exp() * (old - new)).sum(-1)[:, :-1][trained[:, 1:]].mean()  # what stands before a trained token
+            each = (
+                (old.exp() * (old - new)).sum(-1)[:, :-1][trained[:, 1:]].mean()
+            )  # what stands before a trained token
             add = space["KL_WEIGHT"] * each
             return (found[0] + add, *found[1:]) if isinstance(found, tuple) else found + add
 
