@@ -1,7 +1,7 @@
 """Reading a loss curve: what is wrong with this run, by which number, and what to change.
 
 - ``diagnose(losses, ...)``     one of `KINDS`, the number that says so, and what to do about it
-- ``CurveWatch()``              a trl callback: stops at NaN or at a run that runs away, and says at the end what the curve shows
+- ``curve_watch()``             a trl callback: stops at NaN or at a run that runs away, and says at the end what the curve shows
 - ``follow(start, curve_at)``   Q3's advice, "lower when it swings, raise when it crawls", played from a rate until it stops
 
 The thresholds were found on 06's searched runs, 100 steps each (seeds 0-2; 135M and 1.5B): where the rate was right, nine tenths of the
@@ -14,7 +14,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from transformers import TrainerCallback
 
 FALL_BY = 0.125  # of the run: a fall that takes longer crawls
 CLIMB = 0.05  # of the fall: a smoothed loss that climbs back by more swings
@@ -152,31 +151,36 @@ def _second_drop(line: np.ndarray) -> int:
     return 0
 
 
-class CurveWatch(TrainerCallback):
-    """For `SFTTrainer(callbacks=[CurveWatch()])`: stops a run whose loss is no number or above `give_up` times its first, and keeps
-    in `diagnosis` why, or what the whole curve shows (None below `LEAST` logged steps).
+def curve_watch(give_up: float = 3.0):
+    """A callback for trl's and transformers' trainers: stops a run whose loss is no number or above `give_up` times its first, and
+    keeps in `.diagnosis` why, or what the whole curve shows (None below `LEAST` logged steps).
 
-    >>> CurveWatch(give_up=3).diagnosis is None
+    >>> curve_watch(give_up=3).diagnosis is None
     True
     """
+    from transformers import TrainerCallback  # here, so that the rest of the module needs numpy alone
 
-    def __init__(self, give_up: float = 3.0):
-        self.give_up, self.diagnosis = give_up, None
+    class CurveWatch(TrainerCallback):
+        diagnosis = None
 
-    def on_log(self, args, state, control, logs=None, **_):
-        losses = [float(e["loss"]) for e in state.log_history if "loss" in e]
-        if self.diagnosis is None and losses and not losses[-1] <= self.give_up * losses[0]:
-            control.should_training_stop = True
-            found = f"stopped at step {state.global_step}: the loss is {losses[-1]:.2f}, it began at {losses[0]:.2f}"
-            self.diagnosis = Diagnosis("diverging" if np.isfinite(losses[-1]) else "nan", found)
-            print(self.diagnosis)
+        def on_log(self, args, state, control, logs=None, **_):
+            losses = [float(e["loss"]) for e in state.log_history if "loss" in e]
+            if self.diagnosis is None and losses and not losses[-1] <= give_up * losses[0]:
+                control.should_training_stop = True
+                found = (
+                    f"stopped at step {state.global_step}: the loss is {losses[-1]:.2f}, it began at {losses[0]:.2f}"
+                )
+                self.diagnosis = Diagnosis("diverging" if np.isfinite(losses[-1]) else "nan", found)
+                print(self.diagnosis)
 
-    def on_train_end(self, args, state, control, **_):
-        logs = [e for e in state.log_history if "loss" in e]
-        valid = [float(e["eval_loss"]) for e in state.log_history if "eval_loss" in e]
-        if self.diagnosis is None and len(logs) >= LEAST:
-            norms = [float(e["grad_norm"]) for e in logs if "grad_norm" in e]
-            self.diagnosis = diagnose([float(e["loss"]) for e in logs], valid, norms)
+        def on_train_end(self, args, state, control, **_):
+            logs = [e for e in state.log_history if "loss" in e]
+            valid = [float(e["eval_loss"]) for e in state.log_history if "eval_loss" in e]
+            if self.diagnosis is None and len(logs) >= LEAST:
+                norms = [float(e["grad_norm"]) for e in logs if "grad_norm" in e]
+                self.diagnosis = diagnose([float(e["loss"]) for e in logs], valid, norms)
+
+    return CurveWatch()
 
 
 def follow(start: int, curve_at, rates: int, tries: int = 5) -> list[int]:

@@ -133,21 +133,21 @@ def _log(watch, losses, norms=None, **arguments):
 
 
 def test_the_callback_stops_a_run_that_runs_away_or_is_no_number(capsys):
-    assert _log(watch := curves.CurveWatch(), [3.0, 8.9, 9.1, 1.0]) == 3  # three times where it began
+    assert _log(watch := curves.curve_watch(), [3.0, 8.9, 9.1, 1.0]) == 3  # three times where it began
     assert watch.diagnosis.kind == "diverging"
     assert "stopped at step 3: the loss is 9.10, it began at 3.00" in capsys.readouterr().out
-    assert _log(curves.CurveWatch(), [4.5, 4.5, 500.0, 480.0]) == 3  # an explosion does not raise its own limit
-    assert _log(watch := curves.CurveWatch(), [3.0, 2.0, float("nan"), 1.0]) == 3
+    assert _log(curves.curve_watch(), [4.5, 4.5, 500.0, 480.0]) == 3  # an explosion does not raise its own limit
+    assert _log(watch := curves.curve_watch(), [3.0, 2.0, float("nan"), 1.0]) == 3
     assert watch.diagnosis.kind == "nan"
-    assert _log(curves.CurveWatch(give_up=5), [3.0, 3.0, 9.1, 2.0]) == 4
+    assert _log(curves.curve_watch(give_up=5), [3.0, 3.0, 9.1, 2.0]) == 4
     assert capsys.readouterr().out.count("stopped") == 2
 
 
 def test_the_callback_reads_the_whole_curve_or_says_nothing():
-    watch = curves.CurveWatch()
+    watch = curves.curve_watch()
     _log(watch, MADE["crawling"])
     assert watch.diagnosis.kind == "crawling"
-    _log(watch := curves.CurveWatch(), MADE["crawling"], norms=0.0)
+    _log(watch := curves.curve_watch(), MADE["crawling"], norms=0.0)
     assert watch.diagnosis.kind == "nothing trained"
-    _log(watch := curves.CurveWatch(), MADE["crawling"][: curves.LEAST - 1])
+    _log(watch := curves.curve_watch(), MADE["crawling"][: curves.LEAST - 1])
     assert watch.diagnosis is None
