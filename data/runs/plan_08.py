@@ -23,6 +23,7 @@ from helpers.recordings import pack
 RATES = {"qwen-1.5b": 3e-4, "qwen-0.5b": 3e-4, recordings.BUNDLED: 3e-3}  # 06; the 0.5B was not searched
 STEPS, RANKS, SHARES, WEIGHTS = (25, 50, 100, 200, 400), (2, 8, 16, 32, 128), (0.05, 0.2, 0.5), (0.1, 0.3, 1.0, 3.0)
 SEARCH_SEEDS, SEEDS = range(3), range(3, 10)
+CONFIRMED = 9  # settings of `confirm`, a seed
 COMMON = {
     "BATCH": 16,
     "RANK": 16,
@@ -151,6 +152,9 @@ def penalised(trainer_class, kept: list[dict], space: dict):
 def measured(runs: list[dict]) -> dict:
     """Q5a, Q5b, Q5c and Q8d of one model's confirming runs."""
     model = recordings.model_of(runs[0])
+    seeds = [r["set"]["SEED"] for r in runs if r["name"].startswith("confirm-")]
+    whole = {seed for seed in seeds if seeds.count(seed) == CONFIRMED}  # every difference is taken within a seed
+    runs = [r for r in runs if r["set"]["SEED"] in whole]
     middle = {"STEPS": 100, "RANK": 16, "REPLAY": "", "KL_WEIGHT": 0.0, "LEARNING_RATE": RATES[model]}
     found = lambda **settings: recordings.find(runs, "confirm", **middle | settings)
     if len(found()) < 3:
