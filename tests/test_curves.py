@@ -100,7 +100,8 @@ def test_too_few_losses_are_refused_with_what_to_do():
     ],
 )
 def test_recorded_curves_are_named_whatever_their_seed(model, rate, kinds):
-    runs = recordings.find(recordings.load("06", model), "search", "lora", RANK=16, LEARNING_RATE=rate)
+    settings = {"TASK": "routing_words", "RANK": 16, "LEARNING_RATE": rate}
+    runs = recordings.find(recordings.load("06", model), "search", "lora", **settings)
     assert len(runs) == 3
     assert {curves.diagnose(r["result"]["loss"], (), r["result"]["grad_norm"]).kind for r in runs} <= kinds
 

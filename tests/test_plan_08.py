@@ -65,6 +65,9 @@ def test_claims_are_measured_against_the_right_rival():
     assert found["Q5b"]["everyday questions"].mean == pytest.approx(-0.2, abs=0.01)
     assert found["Q5c"].mean == pytest.approx(0.1, abs=0.01)
     assert plan_08.measured(made[:5]) == {}
-    assert len(made) == plan_08.CONFIRMED * 7
-    cut = plan_08.measured(made[:-3])  # the last seed is not whole: six count, and every pair is complete
-    assert cut["Q5c"].seeds == 6 and cut["Q5a"].mean == pytest.approx(0.35, abs=1e-6)
+    assert len(made) == 9 * 7
+    cut = plan_08.measured([r for r in made if (r["set"]["REPLAY"], r["set"]["SEED"]) != ("prose", 9)])
+    assert cut["Q5c"].seeds == 6  # a seed that lacks one of the two settings counts for neither
+    assert cut["Q8d"].seeds == 7 and cut["Q5a"].mean == pytest.approx(0.35, abs=1e-6)
+    missing = plan_08.measured([r for r in made if r["set"]["STEPS"] != 400])
+    assert set(missing) == {"Q5b", "Q5c", "Q8d"}
