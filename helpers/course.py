@@ -119,8 +119,27 @@ def execute(path: Path, expected_s: float | None):
     return notebook, time.perf_counter() - begin, watch.gib
 
 
+def smaller(png: str) -> str:
+    """A picture (PNG in base64) with a palette of 128 colours, about a third as large: figures of lines lose nothing that shows.
+
+    >>> import base64, io; from PIL import Image; made = io.BytesIO(); Image.new("RGB", (90, 60), "white").save(made, "PNG")
+    >>> Image.open(io.BytesIO(base64.b64decode(smaller(base64.b64encode(made.getvalue()).decode())))).size
+    (90, 60)
+    """
+    import base64
+    import io
+
+    from PIL import Image
+
+    picture, made = Image.open(io.BytesIO(base64.b64decode(png))), io.BytesIO()
+    flat = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture.convert("RGBA")).convert("RGB")
+    flat.quantize(128, dither=Image.Dither.NONE).save(made, "PNG", optimize=True)
+    text = base64.b64encode(made.getvalue()).decode()
+    return text if len(text) < len(png) else png
+
+
 def clean_outputs(notebook) -> None:
-    """Keep what teaches: no stderr, no widget views or state, no timestamps, no path of this machine."""
+    """Keep what teaches: no stderr, no widget views or state, no timestamps, no path of this machine, small pictures."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -133,6 +152,8 @@ def clean_outputs(notebook) -> None:
             data = out.get("data", {})
             if "application/vnd.jupyter.widget-view+json" in data or "<progress" in data.get("text/html", ""):
                 continue  # a progress bar: it says nothing once it is full
+            if "image/png" in data:
+                data["image/png"] = smaller(data["image/png"].strip())
             kept.append(json.loads(json.dumps(out).replace(str(ROOT), "...")))
         import nbformat
 

@@ -26,7 +26,8 @@ def test_search_reads_valid_with_seeds_0_to_2_and_confirm_test_with_new_ones():
 def test_the_recorded_search_is_the_planned_one():
     for model in ("qwen-1.5b", recordings.BUNDLED):
         made = {r["name"]: r["set"] for r in recordings.load("06", model)}
-        planned = {r["name"]: r["set"] for r in plan_06.search(model) + plan_06.full(model)}
+        every = plan_06.search(model) + plan_06.full(model) + plan_06.confirm(model)
+        planned = {r["name"]: r["set"] for r in every}
         assert made and set(made) <= set(planned)
         assert all(planned[name] == made[name] for name in made)
 

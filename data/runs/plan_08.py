@@ -152,7 +152,13 @@ def penalised(trainer_class, kept: list[dict], space: dict):
 
 def measured(runs: list[dict]) -> dict:
     """Q5a, Q5b, Q5c and Q8d of one model's confirming runs; each from the seeds that have both its settings."""
-    middle = {"STEPS": 100, "RANK": 16, "REPLAY": "", "KL_WEIGHT": 0.0, "LEARNING_RATE": RATES[recordings.model_of(runs[0])]}
+    middle = {
+        "STEPS": 100,
+        "RANK": 16,
+        "REPLAY": "",
+        "KL_WEIGHT": 0.0,
+        "LEARNING_RATE": RATES[recordings.model_of(runs[0])],
+    }
     families = [row["family"] for row in tasks.load("general", "test")]
     right = lambda some, key="items": np.array([recordings.unpack(r["result"][key]) for r in some])
     before = lambda some, key: [r["result"]["before"][key] for r in some]
