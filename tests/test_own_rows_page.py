@@ -1,0 +1,75 @@
+"""Notebook 14 as its reader uses it: the copyable cells alone, in an empty folder, with another file."""
+
+import csv
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from data import make_support
+from helpers import models, tasks
+
+ROOT = Path(__file__).resolve().parent.parent
+CELLS = json.loads((ROOT / "notebooks" / "14_your_own_rows.ipynb").read_text(encoding="utf-8"))["cells"]
+SOURCE = "\n\n".join("".join(c["source"]) for c in CELLS if "copyable" in c["metadata"].get("tags", []))
+SETTINGS = {  # a line of the page: what the test puts there
+    'FILE = "support.csv"': 'FILE = "mine.csv"',
+    'PROMPT, ANSWER = "Message", "Record"': 'PROMPT, ANSWER = "question", "reply"',
+    'GROUP = "Customer"': 'GROUP = "who"',
+    "MAX_LENGTH, NEW_TOKENS = 192, 40": "MAX_LENGTH, NEW_TOKENS = 128, 8",
+    "EPOCHS, BATCH, ACCUMULATE = 2, 8, 1": "EPOCHS, BATCH, ACCUMULATE = 1, 4, 1",
+}
+
+
+def test_the_bundled_file_is_what_its_script_writes_and_has_its_flaws():
+    text = (tasks.DATA / "support.csv").read_bytes().decode("utf-8")
+    assert text == make_support.build()
+    rows = list(csv.DictReader(text.splitlines(keepends=True)))
+    assert len(rows) == 302 and len({r["Ticket ID"] for r in rows}) == 300
+    assert {r["Source"] for r in rows} == {"mail", "chat", "form"}
+    assert "\r\n" in text and "\n\n" in text and max(len(r["Message"]) for r in rows) > 1000
+    assert any("\n" in r["Message"] for r in rows)
+
+
+def test_copied_cells_name_nothing_of_ours():
+    for word in ("helpers", "run_size", "tasks.", "models.", "hardware."):
+        assert word not in SOURCE, word
+
+
+def copied(folder: Path, rows: list[tuple], until: str = "") -> str:
+    """The copied cells as a script in `folder` on these (who, question, reply), up to a text: what it printed."""
+    with open(folder / "mine.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("who", "question", "reply"), *rows])
+    source = SOURCE
+    for line, mine in SETTINGS.items():
+        assert source.count(line) == 1, line
+        source = source.replace(line, mine)
+    if until:
+        assert source.count(until) == 1, until
+        source = source[: source.index(until)]
+    (folder / "mine.py").write_text(source, encoding="utf-8")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("COURSE_", "PYTHONPATH"))}
+    env |= {"COURSE_MODEL": str(models.bundled()), "HF_HUB_OFFLINE": "1", "CONVERTER": str(models.converter())}
+    run = subprocess.run([sys.executable, "mine.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=800)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout
+
+
+@pytest.mark.slow
+def test_another_file_ends_in_a_served_answer_and_a_changed_one_in_another_adapter(tmp_path):
+    rows = [
+        (f"c{i % 8}", r["prompt"], r["completion"])
+        for i, r in enumerate(tasks.load("sentiment", "train", n=40, seed=1))
+    ]
+    said = copied(tmp_path, rows)
+    assert "goes on from the start" in said and "word for word" in said
+    again = copied(tmp_path, rows, until="trainer.train(resume")
+    assert "goes on from checkpoint-" in again  # the same rows and settings: the same run
+    other = copied(tmp_path, rows[:-4], until="def knows(")
+    assert "goes on from the start" in other
+    made = {p.parent.parent.name: p for p in (tmp_path / "runs").glob("*/checkpoint-*/adapter_model.safetensors")}
+    assert len({hashlib.sha256(p.read_bytes()).hexdigest() for p in made.values()}) == len(made) == 2
