@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CELLS = json.loads((ROOT / "notebooks" / "14_your_own_rows.ipynb").read_text(encoding="utf-8"))["cells"]
 SOURCE = "\n\n".join("".join(c["source"]) for c in CELLS if "copyable" in c["metadata"].get("tags", []))
 SETTINGS = {  # a line of the page: what the test puts there
-    'FILE = "support.csv"': 'FILE = "mine.csv"',
+    'FILE, CSV = "support.csv", {"sep": ","': 'FILE, CSV = "mine.csv", {"sep": ";"',
     'PROMPT, ANSWER = "Message", "Record"': 'PROMPT, ANSWER = "question", "reply"',
     'GROUP = "Customer"': 'GROUP = "who"',
     "MAX_LENGTH, NEW_TOKENS = 192, 40": "MAX_LENGTH, NEW_TOKENS = 128, 8",
@@ -43,7 +43,7 @@ def test_copied_cells_name_nothing_of_ours():
 def copied(folder: Path, rows: list[tuple], until: str = "") -> str:
     """The copied cells as a script in `folder` on these (who, question, reply), up to a text: what it printed."""
     with open(folder / "mine.csv", "w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("who", "question", "reply"), *rows])
+        csv.writer(file, delimiter=";").writerows([("who", "question", "reply"), *rows])
     source = SOURCE
     for line, mine in SETTINGS.items():
         assert source.count(line) == 1, line
@@ -59,10 +59,51 @@ def copied(folder: Path, rows: list[tuple], until: str = "") -> str:
     return run.stdout
 
 
+def cell(words: str) -> str:
+    """The one copyable cell that holds these words."""
+    found = ["".join(c["source"]) for c in CELLS if c["cell_type"] == "code" and words in "".join(c["source"])]
+    assert len(found) == 1, words
+    return found[0]
+
+
+def test_each_kind_of_file_is_read_as_text(tmp_path):
+    import pandas as pd
+
+    space = {"pd": pd, "json": json, "Path": Path, "CSV": {"sep": ";", "encoding": "cp1252"}}
+    exec(cell("def read(path):"), space)
+    (tmp_path / "a.csv").write_text('q;a\n007;NA\ncafé;"two\nlines"\n\n', encoding="cp1252")
+    (tmp_path / "a.jsonl").write_text('{"q": "007", "a": null}\n\n{"q": 12, "a": {"k": [1]}}\n', encoding="utf-8")
+    pd.DataFrame({"q": ["007", "x"], "a": ["NA", ""]}).to_excel(tmp_path / "a.xlsx", index=False)
+    assert space["read"](tmp_path / "a.csv").values.tolist() == [["007", "NA"], ["café", "two\nlines"]]
+    assert space["read"](tmp_path / "a.jsonl").values.tolist() == [["007", ""], ["12", '{"k": [1]}']]
+    assert space["read"](tmp_path / "a.xlsx").values.tolist() == [["007", "NA"], ["x", ""]]
+    with pytest.raises(ValueError, match="give .csv, .jsonl or .xlsx"):
+        space["read"](tmp_path / "a.parquet")
+
+
+def test_held_out_customers_share_no_prompt_with_training_and_too_few_are_refused():
+    import numpy as np
+    import pandas as pd
+
+    clean = pd.DataFrame({"who": [f"c{i % 12}" for i in range(60)], "q": [f"q{i % 50}" for i in range(60)]})
+    space = {"pd": pd, "np": np, "clean": clean, "GROUP": "who", "PROMPT": "q", "SEED": 0}
+    exec(cell("groups = clean[GROUP]"), space)
+    parts = space["parts"]
+    held = pd.concat([parts["test"], parts["valid"]])
+    assert not set(parts["train"]["q"]) & set(held["q"]) and not set(parts["train"]["who"]) & set(held["who"])
+    assert len(parts["test"]) and len(parts["valid"]) and len(parts["train"]) + len(held) < 60
+    space["clean"] = clean.assign(who=[f"c{i % 9}" for i in range(60)])
+    with pytest.raises(ValueError, match="9 groups are too few"):
+        exec(cell("groups = clean[GROUP]"), space)
+    space |= {"clean": clean.assign(who=""), "GROUP": "who"}  # blank: every row alone
+    exec(cell("groups = clean[GROUP]"), space)
+    assert space["groups"].nunique() == 60
+
+
 @pytest.mark.slow
 def test_another_file_ends_in_a_served_answer_and_a_changed_one_in_another_adapter(tmp_path):
     rows = [
-        (f"c{i % 8}", r["prompt"], r["completion"])
+        (f"c{i % 12}", r["prompt"], r["completion"])
         for i, r in enumerate(tasks.load("sentiment", "train", n=40, seed=1))
     ]
     said = copied(tmp_path, rows)
