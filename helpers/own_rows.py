@@ -1,12 +1,14 @@
 """Your own rows and pairs: each fault is reported with its line and the reason, and nothing is dropped silently.
 
-- ``read(path)``         rows from JSONL or CSV
+- ``read(path)``         rows from JSONL, a JSON array, CSV or TSV, gzipped or not
+- ``as_chat(row)``       a row of another form (messages, ShareGPT, alpaca) as trl's prompt and completion
 - ``check_pairs(rows)``  preference pairs: every pair that cannot teach, and whether length gives the label away
 """
 
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import math
 from array import array
@@ -45,26 +47,37 @@ def read(
     max_length: int | None = None,
     length: Callable[[str], int] = len,
     one_answer: bool = True,
+    encoding: str = "utf-8",
 ) -> Report:
-    """Read your own rows from JSONL or CSV (by suffix), one pass, each row kept once.
+    """Read your own rows from .jsonl, .json (an array), .csv or .tsv, each also as .gz, one pass, each row kept once.
 
     Every record must have all `columns` as non-empty text; other columns are kept. A row is over-long where
     `length` summed over the columns exceeds `max_length` (pass a token counter to count tokens). Exact duplicates
     are reported; so are equal prompts with different answers, which no model can learn (`one_answer=False` allows
     them: several preference pairs of one prompt).
 
+    encoding: of the file. Where it is not UTF-8, the error names the likely one to write here.
+    Rows of other forms (messages, ShareGPT, alpaca) are named, and refused: `as_chat` converts one.
+
     strict: DataError lists every problem. Otherwise the good rows come back, with the problems beside them.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} is not there (the notebook's folder is {Path.cwd().name}/): check the name")
-    if path.suffix.lower() not in (".jsonl", ".csv"):
-        raise DataError(f"{path.name}: only .jsonl (one JSON object a line) and .csv (with a header line) are read")
+    kind = Path(path.name.lower().removesuffix(".gz")).suffix
+    if path.is_dir() or kind not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv"):
+        raise DataError(
+            f"{path.name}: only .jsonl (one JSON object a line), .json (an array), .csv and .tsv (with a header line) are read"
+        )
     report = Report(path.name)
     place: dict[str, int] = {}  # first column -> index into rows: the row's own text, nothing is kept twice
     numbers = array("L")
-    records = _json_lines(path, report) if path.suffix.lower() == ".jsonl" else _csv_rows(path, columns, report)
+    tables = kind in (".csv", ".tsv")
+    records = (_csv_rows if tables else _json_rows)(path, columns, report, encoding)
     for number, row in records:
+        if not report.rows and not report.problems and isinstance(row, dict) and columns[0] not in row:
+            if (form := form_of(row)) not in ("", "prompt and completion"):
+                raise DataError(f"{path.name} holds rows of the form {form}: own_rows.as_chat(row) converts one")
         reason = _row_fault(row, columns, max_length, length)
         if reason is None and (first := place.get(row[columns[0]])) is not None:
             if all(report.rows[first][c] == row[c] for c in columns):
@@ -79,13 +92,20 @@ def read(
             report.problems.append((number, reason))
     report.problems.sort()
     if not report.total:
-        report.problems.append(
-            (1, "no records: the file is empty" + (" below its header" if path.suffix.lower() == ".csv" else ""))
-        )
+        report.problems.append((1, "no records: the file is empty" + (" below its header" if tables else "")))
     if (strict and report.problems) or not report.rows:
         hint = "\nMend these lines, or read(..., strict=False) to go on with the others." if report.rows else ""
         raise DataError(f"{report}{hint}")
     return report
+
+
+HIDDEN = {
+    "\u200b": "a zero-width space",
+    "\ufeff": "a byte-order mark",
+    "\u2060": "a word joiner",
+    "\ufffd": "\ufffd, left by an earlier wrong decoding",
+}
+MISSING = {"nan", "none", "null", "#n/a", "#ref!", "#value!", "#div/0!", "n/a", "<na>"}
 
 
 def _row_fault(row, columns, max_length, length) -> str | None:
@@ -104,6 +124,10 @@ def _row_fault(row, columns, max_length, length) -> str | None:
             return f"{name!r} holds half of a character pair (a lone surrogate): the text was cut; write it again"
         if "\x00" in row[name]:
             return f"{name!r} holds a NUL character: the file was cut or is not text"
+        if hidden := sorted({c for c in row[name] if c in HIDDEN}):
+            return f"{name!r} holds {', '.join(HIDDEN[c] for c in hidden)}: nobody sees it, the model learns it; remove it"
+        if row[name].strip().lower() in MISSING:
+            return f"{name!r} is {row[name].strip()!r}: a missing value that some program wrote as text"
     if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
         return (
             f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
@@ -111,9 +135,30 @@ def _row_fault(row, columns, max_length, length) -> str | None:
     return None
 
 
-def _text_lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
-    """Numbered lines as text; a line that is not UTF-8 becomes a problem, and the rest goes on."""
+def _open(path: Path):
+    """The file's bytes, unpacked where it is a gzip, whatever its name."""
     with open(path, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path, "rb") if packed else open(path, "rb")
+
+
+def _other_encoding(path: Path, raw: bytes) -> str:
+    """How to read a file that is not UTF-8: the likely encoding, with what the line is in it, so that a person can judge."""
+    from charset_normalizer import from_bytes
+
+    with _open(path) as file:
+        best = from_bytes(
+            file.read(1 << 20), cp_isolation=["gb18030", "big5", "shift_jis", "cp1252"], threshold=0.5
+        ).best()
+    if best is None:
+        return "save the file as UTF-8"
+    text = raw.decode(best.encoding, "replace").strip()[:40]
+    return f"if {text!r} reads right, read(..., encoding={best.encoding!r}); else save the file as UTF-8"
+
+
+def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Numbered lines as text; a line that is not in the encoding becomes a problem, and the rest goes on."""
+    with _open(path) as file:
         start = file.read(4)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{path.name} is UTF-16: save it again as UTF-8 (in Excel: 'CSV UTF-8')")
@@ -122,16 +167,37 @@ def _text_lines(path: Path, report: Report) -> Iterator[tuple[int, str]]:
         )  # a byte-order mark is not part of the first column's name
         for number, raw in enumerate(file, 1):
             try:
-                yield number, raw.decode("utf-8")
+                yield number, raw.decode(encoding)
             except UnicodeDecodeError as fault:
                 report.total += 1
-                report.problems.append(
-                    (number, f"not UTF-8 at byte {fault.start + 1} of the line: save the file as UTF-8")
-                )
+                cure = "as above" if report.problems else _other_encoding(path, raw)
+                at = f"not {encoding.upper()} at byte {fault.start + 1} of the line"
+                report.problems.append((number, f"{at}: {cure}"))
 
 
-def _json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict]]:
-    for number, line in _text_lines(path, report):
+def _once(pairs: list[tuple]) -> dict:
+    """A JSON object; a key that stands twice is an error, since one of its values would be lost."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(k for k in keys if keys.count(k) > 1)!r} stands twice")
+    return found
+
+
+def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
+    """Numbered records of a JSON array (by place), or of one object a line (by line)."""
+    with _open(path) as file:
+        is_array = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+    if is_array:
+        text = "".join(line for _, line in _text_lines(path, report, encoding))
+        try:
+            rows = json.loads(text, object_pairs_hook=_once)
+        except (ValueError, RecursionError) as fault:
+            raise DataError(f"{path.name} begins like a JSON array and is none: {fault}") from fault
+        report.total += len(rows)
+        yield from enumerate(rows, 1)
+        return
+    for number, line in _text_lines(path, report, encoding):
         if not line.strip():
             continue  # an empty line holds no record
         report.total += 1
@@ -139,27 +205,34 @@ def _json_lines(path: Path, report: Report) -> Iterator[tuple[int, dict]]:
             report.problems.append((number, "holds a NUL character: the file was cut or is not text"))
             continue
         try:
-            yield number, json.loads(line)
+            yield number, json.loads(line, object_pairs_hook=_once)
         except RecursionError:
             report.problems.append((number, "not JSON that can be read: nested too deeply"))
         except ValueError as fault:
             if not isinstance(fault, json.JSONDecodeError):
                 report.problems.append((number, f"not JSON that can be read: {fault}"))
                 continue
-            hint = " (one JSON object a line, not a list over many lines)" if line.strip() in "[{" else ""
+            hint = " (one JSON object a line, not one over many lines)" if line.strip() == "{" else ""
+            hint = hint or (" (the line ends in a comma: remove it)" if line.rstrip().endswith("},") else "")
             report.problems.append((number, f"not JSON: {fault.msg} at column {fault.colno}{hint}"))
 
 
-def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[tuple[int, dict]]:
+def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
     at = 0  # the physical line last read: a quoted text may span several
 
     def lines() -> Iterator[str]:
         nonlocal at
-        for number, line in _text_lines(path, report):
+        for number, line in _text_lines(path, report, encoding):
             at = number
             yield line
 
-    reader = csv.reader(lines(), strict=True)
+    csv.field_size_limit(1 << 30)  # a long cell is a long row, and no reason to lose count of the lines
+    with _open(path) as file:
+        first = file.readline().decode(encoding, "replace").lower()
+    between = max(
+        "\t;,", key=lambda c: (sum(name.strip(' "\ufeff\r\n') in columns for name in first.split(c)), c == ",")
+    )
+    reader = csv.reader(lines(), strict=True, delimiter=between)
     try:
         header = next(reader, None)
     except csv.Error as fault:
@@ -171,12 +244,15 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
     if header is None:
         return
     header = [name.strip() for name in header]
+    while len(header) > 1 and not header[-1]:
+        header.pop()  # what a spreadsheet leaves on the right: a value there is a problem below
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
     if missing := [c for c in columns if c not in header]:
         raise DataError(
             f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
-            + ("; it looks separated by semicolons: save it with commas" if ";" in ",".join(header) else "")
+            + ("; it looks separated by semicolons" if ";" in ",".join(header) else "")
+            + f": read(..., columns={tuple(header[: len(columns)])}) takes other names"
         )
     while True:
         start = at + 1
@@ -191,8 +267,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
             )
             report.problems.append((start, f"not CSV: {fault}{open_quote}"))
             continue
-        if not values:
-            continue
+        while len(values) > len(header) and not values[-1]:
+            values.pop()
+        if not any(values):
+            continue  # an empty line, or one of separators alone
         report.total += 1
         if len(values) != len(header):
             report.problems.append(
@@ -200,6 +278,81 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report) -> Iterator[
             )
             continue
         yield start, dict(zip(header, values, strict=True))
+
+
+# ---------------------------------------------------------------- other forms
+
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "system": "system",
+}
+NOT_CONVERTED = ("tools", "functions", "images", "videos", "audios", "chosen", "rejected")
+
+
+def form_of(row: dict) -> str:
+    """The form of a row by its columns; "" where it is none of these.
+
+    >>> form_of({"conversations": []}), form_of({"instruction": "a", "output": "b"}), form_of({"text": "c"})
+    ('ShareGPT', 'alpaca', '')
+    """
+    if "messages" in row:
+        return "messages"
+    if "conversations" in row or "conversation" in row:
+        return "ShareGPT"
+    if "instruction" in row and "output" in row:
+        return "alpaca"
+    return "prompt and completion" if {"prompt", "completion"} <= set(row) else ""
+
+
+def as_chat(row: dict) -> dict:
+    """A row as trl's {"prompt": [messages], "completion": [one message]}; what it does not use is kept beside.
+
+    Read are: messages; ShareGPT; alpaca with input, system and history; prompt and completion as text or messages, with system and
+    history. DataError where the row has none of these forms, does not end with an assistant, or has what would be lost.
+
+    >>> as_chat({"instruction": "Add.", "input": "1 2", "output": "3", "id": 7})["prompt"]
+    [{'role': 'user', 'content': 'Add.\\n1 2'}]
+    >>> as_chat({"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]})["completion"]
+    [{'role': 'assistant', 'content': 'Ho'}]
+    """
+    form = form_of(row)
+    if not form:
+        raise DataError(
+            f"columns {', '.join(map(str, row))}: neither messages, ShareGPT, alpaca nor prompt and completion"
+        )
+    if lost := [name for name in NOT_CONVERTED if row.get(name)]:
+        raise DataError(f"the column {lost[0]!r} would be lost: this row needs a template that knows it")
+    said = lambda role, text: {"role": role, "content": text}
+    turns = [said("system", row["system"])] if row.get("system") else []
+    for pair in row.get("history") or ():
+        turns += [said("user", pair[0]), said("assistant", pair[1])]
+    used = {"system", "history"}
+    if form in ("messages", "ShareGPT"):
+        name = next(n for n in ("messages", "conversations", "conversation") if n in row)
+        for turn in row[name]:
+            role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+            if role not in ROLES or not isinstance(text, str):
+                raise DataError(
+                    f"a turn of role {role!r} with {type(text).__name__} content: only text of {', '.join(ROLES)}"
+                )
+            turns.append(said(ROLES[role], text))
+        used.add(name)
+    elif form == "alpaca":
+        asked = "\n".join(filter(None, (row["instruction"], row.get("input"))))
+        turns += [said("user", asked), said("assistant", row["output"])]
+        used |= {"instruction", "input", "output"}
+    else:
+        ends = (("user", row["prompt"]), ("assistant", row["completion"]))
+        for role, part in ends:
+            turns += [said(role, part)] if isinstance(part, str) else part
+        used |= {"prompt", "completion"}
+    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+        raise DataError("the last turn is not the assistant's: there is nothing to learn")
+    return {k: v for k, v in row.items() if k not in used} | {"prompt": turns[:-1], "completion": turns[-1:]}
 
 
 # ---------------------------------------------------------------- pairs

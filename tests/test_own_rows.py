@@ -1,0 +1,115 @@
+"""helpers/own_rows.py: files as people have them, and rows of other forms."""
+
+import gzip
+import json
+
+import pytest
+
+from helpers import own_rows
+
+ROW = {"prompt": "p", "completion": "c"}
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("a.json", json.dumps([ROW])),
+        ("a.jsonl", json.dumps([ROW], indent=1)),  # an array under another name
+        ("a.ndjson", json.dumps(ROW)),
+        ("a.tsv", "prompt\tcompletion\np\tc\n"),
+        ("a.csv", "prompt;completion\np;c\n"),
+        ("a.csv", "prompt,completion,,\np,c,,\n,,,\n"),  # what a spreadsheet leaves
+        ("A.CSV", "prompt,completion\r\np,c\r\n"),
+    ],
+)
+def test_the_same_row_from_each_kind_of_file(tmp_path, name, text):
+    assert own_rows.read(write(tmp_path / name, text)).rows == [ROW]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl.gz", "a.jsonl"])
+def test_a_gzip_is_read_whatever_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(gzip.compress(json.dumps(ROW).encode()))
+    assert own_rows.read(tmp_path / name).rows == [ROW]
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ("prompt,completion\np,NaN\n", "a missing value that some program wrote"),
+        ("prompt,completion\np,#REF!\n", "a missing value"),
+        ("prompt,completion\np\u200b,c\n", "a zero-width space"),
+        ("prompt,completion\np\ufffd,c\n", "earlier wrong decoding"),
+        ("prompt,completion\np,c,d\n", "3 values, the header has 2"),
+        ("prompt,completion,,\np,c,,d\n", "4 values, the header has 2"),
+        ("Prompt,Completion\np,c\n", r"columns=\('Prompt', 'Completion'\)"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_problem_with_its_cause(tmp_path, text, reason):
+    with pytest.raises(own_rows.DataError, match=reason):
+        own_rows.read(write(tmp_path / "a.csv", text))
+
+
+@pytest.mark.parametrize(
+    "text, reason",
+    [
+        ('{"prompt": "p", "prompt": "q", "completion": "c"}', "'prompt' stands twice"),
+        ('{"prompt": "p", "completion": "c"},\n', "ends in a comma"),
+        ('[{"prompt": "p"}', "begins like a JSON array and is none"),
+        ('{"messages": []}', "form messages: own_rows.as_chat"),
+        ('{"conversations": []}', "form ShareGPT"),
+        ('{"instruction": "a", "output": "b"}', "form alpaca"),
+    ],
+)
+def test_json_faults_and_other_forms_are_named(tmp_path, text, reason):
+    with pytest.raises(own_rows.DataError, match=reason):
+        own_rows.read(write(tmp_path / "a.jsonl", text))
+
+
+def test_a_file_in_another_encoding_shows_how_it_would_read(tmp_path):
+    text = "prompt,completion\n我的包裹到哪里了？,请提供订单号\n怎么退货,请联系客服\n"
+    path = write(tmp_path / "a.csv", text, "gb18030")
+    with pytest.raises(own_rows.DataError, match="我的包裹到哪里了.*encoding='gb18030'"):
+        own_rows.read(path)
+    assert own_rows.read(path, encoding="gb18030").rows[1] == {"prompt": "怎么退货", "completion": "请联系客服"}
+
+
+SAID = [{"role": "user", "content": "Hi"}]
+FORMS = [
+    {"messages": [*SAID, {"role": "assistant", "content": "Ho"}]},
+    {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho"}]},
+    {"instruction": "Hi", "input": "", "output": "Ho"},
+    {"prompt": "Hi", "completion": "Ho"},
+    {"prompt": SAID, "completion": [{"role": "assistant", "content": "Ho"}]},
+]
+
+
+@pytest.mark.parametrize("row", FORMS, ids=lambda row: own_rows.form_of(row))
+def test_every_form_becomes_the_same_chat_and_keeps_what_it_does_not_use(row):
+    chat = own_rows.as_chat(row | {"id": 7})
+    assert chat == {"id": 7, "prompt": SAID, "completion": [{"role": "assistant", "content": "Ho"}]}
+
+
+def test_system_and_history_come_first_and_in_order():
+    row = {"instruction": "c", "input": "d", "output": "e", "system": "s", "history": [["a", "b"]]}
+    chat = own_rows.as_chat(row)
+    assert [m["content"] for m in chat["prompt"]] == ["s", "a", "b", "c\nd"] and set(chat) == {"prompt", "completion"}
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        ({"text": "x"}, "neither messages, ShareGPT"),
+        ({"messages": SAID}, "nothing to learn"),
+        ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool'"),
+        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "list content"),
+        ({"prompt": "a", "completion": "b", "tools": [1]}, "'tools' would be lost"),
+    ],
+)
+def test_what_would_be_lost_is_refused(row, reason):
+    with pytest.raises(own_rows.DataError, match=reason):
+        own_rows.as_chat(row)
