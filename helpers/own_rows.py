@@ -158,6 +158,7 @@ def _other_encoding(path: Path, raw: bytes) -> str:
 
 def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
     """Numbered lines as text; a line that is not in the encoding becomes a problem, and the rest goes on."""
+    cure = ""
     with _open(path) as file:
         start = file.read(4)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
@@ -170,7 +171,7 @@ def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator
                 yield number, raw.decode(encoding)
             except UnicodeDecodeError as fault:
                 report.total += 1
-                cure = "as above" if report.problems else _other_encoding(path, raw)
+                cure = "as above" if cure else _other_encoding(path, raw)
                 at = f"not {encoding.upper()} at byte {fault.start + 1} of the line"
                 report.problems.append((number, f"{at}: {cure}"))
 
@@ -190,6 +191,9 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
         is_array = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
     if is_array:
         text = "".join(line for _, line in _text_lines(path, report, encoding))
+        if report.problems:  # without these lines the array could still be read, and would be another one
+            number, reason = report.problems[0]
+            raise DataError(f"{path.name}, line {number}: {reason}")
         try:
             rows = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as fault:
@@ -229,9 +233,9 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
     csv.field_size_limit(1 << 30)  # a long cell is a long row, and no reason to lose count of the lines
     with _open(path) as file:
         first = file.readline().decode(encoding, "replace").lower()
-    between = max(
-        "\t;,", key=lambda c: (sum(name.strip(' "\ufeff\r\n') in columns for name in first.split(c)), c == ",")
-    )
+    names = {name.lower() for name in columns}
+    known = lambda sign: sum(name.strip(' "\ufeff\r\n') in names for name in first.split(sign))
+    between = max(",;\t", key=known)  # the sign that separates the most of the wanted columns; a tie goes to the comma
     reader = csv.reader(lines(), strict=True, delimiter=between)
     try:
         header = next(reader, None)
@@ -335,6 +339,8 @@ def as_chat(row: dict) -> dict:
         name = next(n for n in ("messages", "conversations", "conversation") if n in row)
         for turn in row[name]:
             role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
+            if called := [k for k in ("tool_calls", "function_call", "reasoning_content") if turn.get(k)]:
+                raise DataError(f"a turn's {called[0]!r} would be lost: this row needs a template that knows it")
             if role not in ROLES or not isinstance(text, str):
                 raise DataError(
                     f"a turn of role {role!r} with {type(text).__name__} content: only text of {', '.join(ROLES)}"

@@ -78,6 +78,20 @@ def test_a_file_in_another_encoding_shows_how_it_would_read(tmp_path):
     assert own_rows.read(path, encoding="gb18030").rows[1] == {"prompt": "怎么退货", "completion": "请联系客服"}
 
 
+def test_the_cure_of_an_encoding_is_said_at_its_first_line_and_an_array_is_never_shortened(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"Prompt;completion\np;\nq;caf\xe9\nr;caf\xe9\n")
+    report = None
+    with pytest.raises(own_rows.DataError) as fault:
+        report = own_rows.read(tmp_path / "a.csv", columns=("Prompt", "completion"))
+    lines = str(fault.value).splitlines()
+    assert report is None and "encoding='cp1252'" in lines[2] and lines[3].endswith("as above")
+    (tmp_path / "b.json").write_bytes(
+        b'[{"prompt": "p", "completion": "c"}\n,{"prompt": "caf\xe9", "completion": "c"}\n]'
+    )
+    with pytest.raises(own_rows.DataError, match="line 2: not UTF-8"):
+        own_rows.read(tmp_path / "b.json", strict=False)
+
+
 SAID = [{"role": "user", "content": "Hi"}]
 FORMS = [
     {"messages": [*SAID, {"role": "assistant", "content": "Ho"}]},
@@ -108,6 +122,7 @@ def test_system_and_history_come_first_and_in_order():
         ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool'"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "list content"),
         ({"prompt": "a", "completion": "b", "tools": [1]}, "'tools' would be lost"),
+        ({"messages": [*SAID, {"role": "assistant", "content": "", "tool_calls": [1]}]}, "'tool_calls' would be lost"),
     ],
 )
 def test_what_would_be_lost_is_refused(row, reason):
