@@ -67,22 +67,10 @@ def encode_prompts(tokenizer, prompts: list[list[dict]]) -> list[list[int]]:
     return found
 
 
-def end_of_turn(tokenizer) -> int:
-    """The token with which the chat template ends an assistant's turn; the end token where there is no template or it ends
-    with none."""
-    last = tokenizer.eos_token_id
-    if tokenizer.chat_template:
-        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
-        ids = tokenizer.apply_chat_template(said, return_dict=False)
-        while ids and not tokenizer.decode(ids[-1:]).strip():
-            ids = ids[:-1]
-        if ids and (ids[-1] in tokenizer.all_special_ids or ids[-1] in tokenizer.added_tokens_decoder):
-            last = ids[-1]
-    return last
-
-
 def encode_answers(tokenizer, prompts, heads: list[list[int]], completions: list[str]) -> list[list[int]]:
     """What the template writes after each of `heads` (prompts as ids) up to the end of the turn: what training saw."""
+    from helpers.labels import end_of_turn
+
     end, tails = end_of_turn(tokenizer), []
     for prompt, head, completion in zip(prompts, heads, completions):
         said = [*prompt, {"role": "assistant", "content": completion}]

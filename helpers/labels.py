@@ -2,14 +2,13 @@
 
 - ``show_labels()``   the label viewer: trained tokens in colour for people, in brackets as text
 - ``check_labels()``  end token trained, one BOS at most, enough trained, nothing cut: the faults that cost a week
+- ``end_of_turn()``   the token with which the template ends a turn: not always the tokenizer's end token
 - ``check_pad()``     pad and end token: the same id is safe only when padding is masked by position
 """
 
 from __future__ import annotations
 
 import html
-
-from helpers.evaluate import end_of_turn
 
 IGNORED = -100  # torch.nn.CrossEntropyLoss skips this label
 
@@ -61,6 +60,20 @@ def show_labels(tokenizer, ids, labels) -> LabelView:
     if len(ids) != len(labels):
         raise ValueError(f"{len(ids)} ids but {len(labels)} labels: they must be one row of one batch")
     return LabelView(tokenizer, ids, labels)
+
+
+def end_of_turn(tokenizer) -> int:
+    """The token with which the chat template ends an assistant's turn; the end token where there is no template or it ends
+    with none."""
+    last = tokenizer.eos_token_id
+    if tokenizer.chat_template:
+        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        ids = tokenizer.apply_chat_template(said, return_dict=False)
+        while ids and not tokenizer.decode(ids[-1:]).strip():
+            ids = ids[:-1]
+        if ids and (ids[-1] in tokenizer.all_special_ids or ids[-1] in tokenizer.added_tokens_decoder):
+            last = ids[-1]
+    return last
 
 
 def check_labels(

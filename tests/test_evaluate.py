@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import evaluate, tasks
+from helpers import evaluate, labels, tasks
 from helpers.tasks import Verdict
 
 
@@ -490,7 +490,7 @@ def test_answers_are_scored_as_the_template_ends_and_frames_them(spoken):
     spoken.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
     spoken.chat_template = PLAIN.replace("<|im_end|>", "<end_of_turn>")
     turn = spoken.convert_tokens_to_ids("<end_of_turn>")
-    assert evaluate.end_of_turn(spoken) == turn != spoken.eos_token_id
+    assert labels.end_of_turn(spoken) == turn != spoken.eos_token_id
     head = evaluate.encode_prompts(spoken, ASKED[:1])
     assert tail("yes") == yes + [turn]
     spoken.chat_template = PLAIN.replace("<|im_end|>\n", "\n")  # ends with nothing
@@ -504,7 +504,7 @@ def test_a_greedy_answer_is_exact_where_a_turn_ends_with_another_token(tiny, spo
 
     model, turn = tiny[0], 16  # of the vocabulary's special tokens, not the end token
     spoken.chat_template = PLAIN.replace("<|im_end|>", spoken.decode([turn]))
-    assert evaluate.end_of_turn(spoken) == turn != spoken.eos_token_id
+    assert labels.end_of_turn(spoken) == turn != spoken.eos_token_id
     said = spoken("yes", add_special_tokens=False)["input_ids"]
     wanted = iter(said + [turn])
     logits = torch.full((1, len(said) + 2, len(spoken)), -1.0)
