@@ -113,9 +113,7 @@ class Shape:
     expert_width: int = 0
     shared_width: int = 0  # of the experts that work on every token, together
     dense_layers: int = 0  # layers without experts
-    latent: tuple[
-        int, ...
-    ] = ()  # DeepSeek's attention: ranks of queries (0: none) and of keys, rotary and value width
+    latent: tuple = ()  # DeepSeek's attention: ranks of queries (0: none) and of keys, rotary and value width
 
     @classmethod
     def of(cls, source) -> Shape:
@@ -134,9 +132,8 @@ class Shape:
             raise ValueError(f"the config lacks {', '.join(missing)}: a decoder-only language model has them all")
         optional = ("num_key_value_heads", "head_dim", "moe_intermediate_size", "kv_lora_rank", "v_head_dim")
         numbers = {k: config[k] for k in FIELDS} | {k: config[k] for k in optional if config.get(k) is not None}
-        if bad := {
-            k: v for k, v in (numbers | experts).items() if not (_whole(v) or k in ("shared_width", "dense_layers"))
-        }:
+        numbers |= {k: v for k, v in experts.items() if v}
+        if bad := {k: v for k, v in numbers.items() if not _whole(v)}:
             raise ValueError(f"impossible in the config: {bad}; whole numbers above 0 are needed")
         vocab, hidden, intermediate, layers, heads = (int(config[k]) for k in FIELDS)
         kv_heads = int(numbers.get("num_key_value_heads", heads))
@@ -164,37 +161,40 @@ class Shape:
         queries = [(h, low), (low, q)] if low else [(h, q)]
         return [*queries, (h, rank + rope), (rank, q + self.heads * (v - rope)), (self.heads * v, h)]
 
-    def _gated(self, width: int) -> list[tuple[int, int]]:  # gate, up, down
-        return [(self.hidden, width), (self.hidden, width), (width, self.hidden)] if width else []
-
     @property
     def linears(self) -> list[tuple[int, int]]:
         """(in, out) of the linear maps of a dense layer: of its attention, then gate, up, down."""
-        return self.attention + self._gated(self.intermediate)
+        h, i = self.hidden, self.intermediate
+        return [*self.attention, (h, i), (h, i), (i, h)]
 
-    def _layers(self, count) -> int:  # sum of count(maps) over layers, routed experts apart
-        sparse = self.layers - self.dense_layers if self.experts else 0
-        with_experts = self.attention + self._gated(self.shared_width)
-        return (self.layers - sparse) * count(self.linears) + sparse * count(with_experts)
+    @property
+    def sparse(self) -> int:
+        """Layers with experts."""
+        return self.layers - self.dense_layers if self.experts else 0
 
-    def _experts(self, working: int) -> int:  # numbers of routers and of `working` experts a layer
-        sparse = self.layers - self.dense_layers if self.experts else 0
-        return sparse * self.hidden * (self.experts + 3 * working * self.expert_width)
+    @property
+    def _maps(self) -> list[tuple[int, int, int]]:  # how many, in, out: of all layers, without routed experts
+        found = [(self.layers, *sides) for sides in self.attention]
+        for n, width in ((self.layers - self.sparse, self.intermediate), (self.sparse, self.shared_width)):
+            found += [(2 * n, self.hidden, width), (n, width, self.hidden)] if width else []
+        return found
 
     @property
     def expert_parameters(self) -> int:
         """Routed experts and their routers. bitsandbytes leaves them in 16 bits: transformers 5 holds a layer's experts in one
         tensor, which is no linear map (a test loads one)."""
-        return self._experts(self.experts)
+        return self.sparse * self.hidden * self.experts * (1 + 3 * self.expert_width)
 
     @property
     def linear_parameters(self) -> int:
-        return self._layers(_numbers) + self.expert_parameters
+        return sum(n * a * b for n, a, b in self._maps) + self.expert_parameters
 
     @property
     def active_linear_parameters(self) -> int:
         """Those that work on one token: what a step computes with."""
-        return self._layers(_numbers) + self._experts(self.active)
+        return self.linear_parameters - 3 * self.sparse * self.hidden * self.expert_width * (
+            self.experts - self.active
+        )
 
     @property
     def other_parameters(self) -> int:
@@ -227,14 +227,9 @@ class Shape:
         >>> Shape.of(SHAPES["7B"]).lora_parameters(16)
         40370176
         """
-        h, w = self.hidden, self.expert_width
-        each = (h + self.experts) + self.experts * (2 * (h + 2 * w) + (w + h)) if self.experts else 0
-        sides = lambda maps: sum(a + b for a, b in maps)
-        return rank * (self._layers(sides) + (self.layers - self.dense_layers) * each)
-
-
-def _numbers(maps) -> int:
-    return sum(a * b for a, b in maps)
+        h, w, e = self.hidden, self.expert_width, self.experts
+        of_experts = self.sparse * (h + e + e * (2 * (h + 2 * w) + (w + h)))
+        return rank * (sum(n * (a + b) for n, a, b in self._maps) + of_experts)
 
 
 def _whole(value) -> bool:
@@ -249,7 +244,7 @@ def _experts(config: dict) -> dict:
         unknown = [k for k, v in config.items() if "experts" in k and _whole(v) and v > 1]
         if unknown and not any(k in config for k in names):
             raise ValueError(
-                f"{unknown[0]}: experts by this name are not counted; give num_experts and num_experts_per_tok"
+                f"{unknown[0]}: experts by this name are not counted; give num_experts, num_experts_per_tok"
             )
         return {}
     if config.get("num_experts_per_tok") is None:
@@ -258,9 +253,8 @@ def _experts(config: dict) -> dict:
     width = config.get("moe_intermediate_size") or config.get("intermediate_size")
     config.setdefault("intermediate_size", width)
     if not all(map(_whole, (count, active, width, layers))) or active > count:
-        raise ValueError(
-            f"impossible in the config: {active!r} of {count!r} experts of width {width!r} in {layers!r} layers"
-        )
+        what = f"{active!r} of {count!r} experts of width {width!r} in {layers!r} layers"
+        raise ValueError(f"impossible in the config: {what}")
     shared = config.get("n_shared_experts") or config.get("num_shared_experts") or 0
     first, step = config.get("first_k_dense_replace") or 0, config.get("decoder_sparse_step") or 1
     alone = config.get("mlp_only_layers") or ()
@@ -277,16 +271,13 @@ def _config(source) -> dict:
         config = _read(source)
     inner = config.get("text_config")
     if inner is not None and config.get("num_hidden_layers") is None:
-        tied = {k: config[k] for k in ("tie_word_embeddings",) if k in config}
-        return tied | _config(inner)
+        return {k: v for k, v in config.items() if k == "tie_word_embeddings"} | _config(inner)
     return dict(config)
 
 
 def _read(source) -> dict:
     if not isinstance(source, (str, Path)):
-        raise ValueError(
-            f"a {type(source).__name__} is no model: give a dict or config, a folder with config.json or a Hub id"
-        )
+        raise ValueError(f"a {type(source).__name__} is no model: give a dict or config, a folder or a Hub id")
     path = Path(source)
     if path.is_dir():
         path = path / "config.json"
@@ -299,9 +290,7 @@ def _read(source) -> dict:
             what = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else f"is no JSON ({error})"
             raise ValueError(f"{path} {what}: fetch it again, or save it as UTF-8") from error
         if not isinstance(config, dict):
-            raise ValueError(
-                f"{path} holds a {type(config).__name__}, not an object with a model's numbers: fetch it again"
-            )
+            raise ValueError(f"{path} holds a {type(config).__name__}, not an object of numbers: fetch it again")
         return config
     from transformers import AutoConfig
 
@@ -401,10 +390,6 @@ class Plan:
     def _forwards(self) -> float:  # passes through the layers: one, again where they recompute, and the reference
         return 1 + self._again + self._reference
 
-    @property
-    def _paged(self) -> bool:
-        return self.optimizer.startswith("paged_")
-
     def _linear_bytes(self, shape: Shape) -> float:
         small, experts = NF4_BYTES if self.method == "qlora" else 2, shape.expert_parameters
         return (shape.linear_parameters - experts) * small + experts * 2
@@ -431,9 +416,8 @@ class Plan:
         inputs = n * again * 2 * s.hidden  # a recomputed layer keeps its input
         kept = (s.layers - again) * layer + inputs
         if self.offload:  # the last tensors are still on their way
-            kept, inputs = (
-                min(v, STASH * n * 2 * max(s.hidden, (again < s.layers) * s.width)) for v in (kept, inputs)
-            )
+            most = STASH * n * 2 * (s.hidden if again == s.layers else max(s.hidden, s.width))
+            kept, inputs = min(kept, most), min(inputs, most)
         unpacked = 2 * s.hidden * s.intermediate if self.method == "qlora" else 0  # one map in 16 bits
         work = n * fit.work * (s.hidden + s.width) * (fit.lean if self.fused else 1) + unpacked
         gradients, head = self.trained * self._own / part, full * 2 * s.vocab * s.hidden / part
@@ -446,7 +430,7 @@ class Plan:
         always = {
             "weights": weights * (2 if full and self._reference else 1) / part,
             "adapters": 0 if full else self.trained * (4 + 2 * (1 - self._again)) / part,  # 16-bit copies in kept layers
-            "gradients": 0, "optimizer": 0 if self._paged else self._states() / part, "activations": 0, "loss": 0,
+            "gradients": 0, "optimizer": 0 if self.optimizer.startswith("paged") else self._states() / part, "activations": 0, "loss": 0,
         }  # fmt: skip
         if part > 1:
             always["gathered"] = self._linear_bytes(dataclasses.replace(s, layers=1, dense_layers=0))
@@ -480,9 +464,9 @@ class Plan:
         return sum(self.memory(fit).values())
 
     def operations(self) -> float:
-        """Multiplications and additions of one step and card. Linear maps (of experts, those active): 2 a weight and token forward, 2 for the input's
-        gradient, 2 for the weight's if trained. Attention: 4 a token, unit and position before it (half the row), and
-        2.5 times that backward (flash). Head: a linear map whose tiles are computed again on the way back (not ORPO).
+        """Multiplications and additions of one step and card. Linear maps (of experts, those active): 2 a weight and token
+        forward, 2 for the input's gradient, 2 for the weight's if trained. Attention: 4 a token, unit and position before it
+        (half the row), 2.5 times that backward (flash). Head: a map whose tiles are computed again on the way back (not ORPO).
 
         >>> plan = Plan(Shape.of(SHAPES["7B"]), batch=1, checkpointing=0.0)
         >>> round(plan.operations() / plan.tokens / plan.shape.linear_parameters, 1)
@@ -490,7 +474,8 @@ class Plan:
         """
         s, full = self.shape, self.method == "full"
         linear = 2 * s.active_linear_parameters * (self._forwards + 1 + full)
-        adapters = 0 if full else 2 * self.trained * (3 + self._again)
+        met = dataclasses.replace(s, experts=s.active)
+        adapters = 0 if full else 2 * met.lora_parameters(self.rank) * (3 + self._again)
         attention = 2 * s.layers * s.heads * s.head_dim * self.length * (self._forwards + 2.5)
         head = 2 * s.vocab * s.hidden * (2 + (self.loss != "orpo") + full + self._reference)
         return self.tokens * (linear + adapters + attention + head)
@@ -519,14 +504,10 @@ class Plan:
         states = self._states() / (self.gpus if self.sharded else 1)
         step = 3 * self._own * self.trained + 2 * states  # weights and states in and out, gradients in
         memory = UNPACK * unpacked + fit.traffic * swift * moved + step
-        away = 2 * states if self._paged else 0
+        away = 2 * states if self.optimizer.startswith("paged") else 0
         if self.offload:
-            away += (
-                2
-                * self.tokens
-                * s.layers
-                * (2 * s.hidden if self._again else KEPT[self.method] * s.hidden + 8 * s.width)
-            )
+            units = 2 * s.hidden if self._again else KEPT[self.method] * s.hidden + 8 * s.width
+            away += 2 * self.tokens * s.layers * units
         works = self.operations() / rate + memory / bandwidth + away / HOST
         sends = fit.launch * (1 + fit.packed * (self.method == "qlora")) * swift * s.layers * passes
         return float((works**4 + sends**4) ** 0.25)  # side by side: little above the longer of the two
