@@ -98,11 +98,9 @@ def read(
 
 
 HIDDEN = {
-    "\u200b": "a zero-width space",
-    "\ufeff": "a byte-order mark",
-    "\u2060": "a word joiner",
+    "\u200b": "a zero-width space", "\ufeff": "a byte-order mark", "\u2060": "a word joiner",
     "\ufffd": "\ufffd, left by an earlier wrong decoding",
-}
+}  # fmt: skip
 MISSING = {"nan", "none", "null", "#n/a", "#ref!", "#value!", "#div/0!", "n/a", "<na>"}
 
 
@@ -126,9 +124,7 @@ def _row_fault(row, columns, max_length, length) -> str | None:
         if row[name].strip().lower() in MISSING:
             return f"{name!r} is {row[name].strip()!r}: a missing value that some program wrote as text"
     if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
-        return (
-            f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
-        )
+        return f"length {size}, more than {max_length}: shorten it, or raise this limit and the training length"
     return None
 
 
@@ -199,20 +195,21 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
         if not line.strip():
             continue  # an empty line holds no record
         report.total += 1
-        if "\x00" in line:
-            report.problems.append((number, "holds a NUL character: the file was cut or is not text"))
-            continue
         try:
-            yield number, json.loads(line, object_pairs_hook=_once)
+            row = json.loads(line, object_pairs_hook=_once)
         except RecursionError:
-            report.problems.append((number, "not JSON that can be read: nested too deeply"))
+            reason = "not JSON that can be read: nested too deeply"
+        except json.JSONDecodeError as fault:
+            hint = " (the line ends in a comma: remove it)" if line.rstrip().endswith("},") else ""
+            hint = " (one JSON object a line, not one over many lines)" if line.strip() == "{" else hint
+            reason = f"not JSON: {fault.msg} at column {fault.colno}{hint}"
+            reason = "holds a NUL character: the file was cut or is not text" if "\x00" in line else reason
         except ValueError as fault:
-            if not isinstance(fault, json.JSONDecodeError):
-                report.problems.append((number, f"not JSON that can be read: {fault}"))
-                continue
-            hint = " (one JSON object a line, not one over many lines)" if line.strip() == "{" else ""
-            hint = hint or (" (the line ends in a comma: remove it)" if line.rstrip().endswith("},") else "")
-            report.problems.append((number, f"not JSON: {fault.msg} at column {fault.colno}{hint}"))
+            reason = f"not JSON that can be read: {fault}"
+        else:
+            yield number, row
+            continue
+        report.problems.append((number, reason))
 
 
 def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
@@ -246,11 +243,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
     if missing := [c for c in columns if c not in header]:
-        raise DataError(
-            f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
-            + ("; it looks separated by semicolons" if ";" in ",".join(header) else "")
-            + f": read(..., columns={tuple(header[: len(columns)])}) takes other names"
-        )
+        read_as = f"read(..., columns={tuple(header[: len(columns)])}) takes other names"
+        looks = "; it looks separated by semicolons" if ";" in ",".join(header) else ""
+        has = f"no column {', '.join(missing)}; the header has {', '.join(header)}{looks}"
+        raise DataError(f"{path.name}, line 1: {has}: {read_as}")
     while True:
         start = at + 1
         try:
@@ -333,8 +329,7 @@ def as_chat(row: dict) -> dict:
         turns += [said("user", asked), said("assistant", row["output"])]
         used |= {"instruction", "input", "output"}
     else:
-        ends = (("user", row["prompt"]), ("assistant", row["completion"]))
-        for role, part in ends:
+        for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
             turns += [said(role, part)] if isinstance(part, str) else part
         used |= {"prompt", "completion"}
     if len(turns) < 2 or turns[-1]["role"] != "assistant":
@@ -386,11 +381,8 @@ def as_pair(row: dict) -> dict:
         if (answer := row.get(name)) is None:
             raise PairError(f"no {name!r}: a pair needs two answers")
         answer = [answer] if isinstance(answer, dict) else answer
-        whole = (
-            {turns: [*rest[turns], *answer]}
-            if turns
-            else {"output" if "instruction" in rest else "completion": answer}
-        )
+        key = turns or ("output" if "instruction" in rest else "completion")
+        whole = {key: [*rest[turns], *answer] if turns else answer}
         both[name] = as_chat(rest | whole)
     if both["chosen"]["prompt"] != both["rejected"]["prompt"]:
         raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
@@ -415,18 +407,16 @@ def check_pairs(
     """
     report, seen = PairReport(total=len(rows)), {}
     for number, row in enumerate(rows, 1):
-        reason, key = _pair_fault(row, max_length, length)
-        if reason is None:
-            prompt, chosen, rejected = key
+        try:
+            key = prompt, chosen, rejected = _pair_texts(row, max_length, length)
             if first := seen.get(key):
-                reason = f"the same pair as row {first}: remove one"
-            elif first := seen.get((prompt, rejected, chosen)):
-                reason = f"row {first} prefers the other answer to the same prompt: decide which is right"
-        if reason is None:
+                raise PairError(f"the same pair as row {first}: remove one")
+            if first := seen.get((prompt, rejected, chosen)):
+                raise PairError(f"row {first} prefers the other answer to the same prompt: decide which is right")
             seen[key] = number
             report.rows.append(row)
-        else:
-            report.problems.append((number, reason))
+        except PairError as fault:
+            report.problems.append((number, str(fault)))
     wins = [(len(c) > len(r)) + (len(c) == len(r)) / 2 for _, c, r in seen]
     report.longer_wins = sum(wins) / len(wins) if wins else float("nan")
     if (strict and report.problems) or not report.rows:
@@ -442,69 +432,55 @@ def _text(value) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _pair_fault(row, max_length, length) -> tuple[str | None, tuple[str, str, str]]:
-    """What is wrong with a pair, and (prompt, chosen, rejected) as text."""
-    nothing = ("", "", "")
+def _pair_texts(row, max_length, length) -> tuple[str, str, str]:
+    """(prompt, chosen, rejected) as text; PairError says what is wrong with the pair."""
+    form = "give text, or messages with role and content"
     if not isinstance(row, dict):
-        return f"a {type(row).__name__}, not a record with prompt, chosen and rejected", nothing
+        raise PairError(f"a {type(row).__name__}, not a record with prompt, chosen and rejected")
     for name in ("chosen", "rejected"):
         value = row.get(name)
         if value is None:
-            return f"no {name!r}: a pair needs two answers", nothing
+            raise PairError(f"no {name!r}: a pair needs two answers")
         if _text(value) is None:
             last = value[-1] if isinstance(value, list) and value else value
-            other = isinstance(last, dict) and "value" in last
-            cure = (
-                "own_rows.as_pair(row) converts ShareGPT" if other else "give text, or messages with role and content"
-            )
-            return f"{name!r} is {type(value).__name__}: {cure}", nothing
+            cure = "own_rows.as_pair(row) converts ShareGPT" if isinstance(last, dict) and "value" in last else form
+            raise PairError(f"{name!r} is {type(value).__name__}: {cure}")
         if not _text(value).strip():
-            return f"{name!r} is empty: nothing to learn from", nothing
-    prompt, chosen, rejected = row.get("prompt") or None, row["chosen"], row["rejected"]
-    kinds = {
-        k: "messages" if isinstance(v, list) else "text"
-        for k, v in row.items()
-        if k in ("prompt", "chosen", "rejected") and v
-    }
+            raise PairError(f"{name!r} is empty: nothing to learn from")
+    prompt, chosen, rejected = parts = row.get("prompt") or None, row["chosen"], row["rejected"]
+    names = ("prompt", "chosen", "rejected")
+    kinds = {k: "messages" if isinstance(v, list) else "text" for k, v in zip(names, parts) if v is not None}
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
-        return f"{told}: trl takes one form; write all as messages, own_rows.as_pair(row) does", nothing
-    heads = [part[:-1] if isinstance(part, list) else [] for part in (chosen, rejected)]
-    if heads[0] != heads[1]:
-        return "chosen and rejected follow different prompts: compare answers to one prompt only", nothing
-    if prompt and heads[0]:
-        return (
-            "the answers repeat the prompt or hold turns of their own: trl would train them twice; keep them in 'prompt'",
-            nothing,
+        raise PairError(f"{told}: trl takes one form; write all as messages, own_rows.as_pair(row) does")
+    before, other = (part[:-1] if isinstance(part, list) else [] for part in (chosen, rejected))
+    if before != other:
+        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
+    if prompt and before:
+        raise PairError(
+            "the answers repeat the prompt or hold turns of their own: trl trains those; keep them in 'prompt'"
         )
-    asked = prompt or heads[0]
-    if not asked:
-        return "no 'prompt': say what is answered", nothing
-    last = asked
+    asked = last = prompt or before or ""
     if isinstance(asked, list):
         if not all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in asked):
-            return "'prompt' is a list, but not of messages with role and content", nothing
-        for name, part, wanted in (
-            ("prompt", asked, "user"),
-            ("chosen", chosen, "assistant"),
-            ("rejected", rejected, "assistant"),
+            raise PairError(f"'prompt' is a list, but not of messages: {form}")
+        for name, part, allowed in zip(
+            names, (asked, chosen, rejected), (("user", "system", "tool"), *[("assistant",)] * 2)
         ):
-            role = part[-1].get("role")
-            if role != wanted and not (wanted == "user" and role in ("system", "tool")):
-                return f"the last turn of {name!r} is of the role {role!r}: it must be the {wanted}'s", nothing
+            if (role := part[-1].get("role")) not in allowed:
+                raise PairError(f"the last turn of {name!r} is of the role {role!r}: it must be the {allowed[0]}'s")
         asked, last = "\n".join(m["content"] for m in asked), asked[-1]["content"]
     if not isinstance(asked, str):
-        return f"'prompt' is {type(asked).__name__}: give text, or messages with role and content", nothing
-    prompt, chosen, rejected = asked.strip(), _text(chosen).strip(), _text(rejected).strip()
+        raise PairError(f"'prompt' is {type(asked).__name__}: {form}")
+    prompt, last, chosen, rejected = (text.strip() for text in (asked, last, _text(chosen), _text(rejected)))
     if not prompt:
-        return "no 'prompt': say what is answered", nothing
+        raise PairError("no 'prompt': say what is answered")
     if chosen == rejected:
-        return "chosen and rejected are equal: nothing to prefer, change one or remove the pair", nothing
-    if len(last.strip().encode()) >= 12 and any(answer.startswith(last.strip()) for answer in (chosen, rejected)):
-        return (
-            "an answer repeats the prompt: the question would be trained with it; keep it in 'prompt' alone",
-            nothing,
+        raise PairError("chosen and rejected are equal: nothing to prefer, change one or remove the pair")
+    if len(last.encode()) >= 12 and (chosen.startswith(last) or rejected.startswith(last)):
+        raise PairError(
+            "an answer repeats the prompt: the question would be trained with it; keep it in 'prompt' alone"
         )
     if max_length is not None and length(prompt) >= max_length:
-        return f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing", nothing
-    return None, (prompt, chosen, rejected)
+        raise PairError(f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing")
+    return prompt, chosen, rejected
