@@ -63,27 +63,32 @@ def show_labels(tokenizer, ids, labels) -> LabelView:
 
 
 def end_of_turn(tokenizer) -> int:
-    """The token with which the chat template ends an assistant's turn; the end token where there is no template or it ends
-    with none."""
-    last = tokenizer.eos_token_id
+    """The token with which the chat template ends an assistant's turn; the end token where it ends with none.
+
+    >>> from transformers import AutoTokenizer
+    >>> from helpers import models
+    >>> tokenizer = AutoTokenizer.from_pretrained(models.locate("").path)
+    >>> tokenizer.decode([end_of_turn(tokenizer)])
+    '<|im_end|>'
+    """
+    ids = []
     if tokenizer.chat_template:
         said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         ids = tokenizer.apply_chat_template(said, return_dict=False)
-        while ids and not tokenizer.decode(ids[-1:]).strip():
-            ids = ids[:-1]
-        if ids and (ids[-1] in tokenizer.all_special_ids or ids[-1] in tokenizer.added_tokens_decoder):
-            last = ids[-1]
-    return last
+    last = next((i for i in reversed(ids) if tokenizer.decode([i]).strip()), None)  # behind it, whitespace
+    marks = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return last if last in marks else tokenizer.eos_token_id
 
 
 def check_labels(
-    tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01
-) -> list[str]:
+    tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01,
+    completion_only: bool = True,
+) -> list[str]:  # fmt: skip
     """Faults of one collated row in words; an empty list means sound.
 
     1. An end is among the trained labels (the end token, or the token with which the template ends a turn), and only
-    template whitespace follows it. 2. At most one BOS. 3. At least `min_share` of the tokens are trained. 4. The row was not
-    cut at `max_length`.
+    template whitespace follows it. 2. At most one BOS. 3. At least `min_share` of the tokens are trained, and, where
+    `completion_only` is meant, not all. 4. The row was not cut at `max_length`.
     """
     used = [True] * len(ids) if attention_mask is None else list(map(int, attention_mask))
     ids, labels = ([int(x) for x, keep in zip(row, used) if keep] for row in (ids, labels))
@@ -93,7 +98,10 @@ def check_labels(
             f"{len(trained)} of {len(ids)} tokens are trained: the template or the completion column does not match "
             "what the trainer expects, so it learns nothing"
         )
-    stops = {tokenizer.eos_token_id, end_of_turn(tokenizer)}
+    if completion_only and trained and len(trained) == len(ids):
+        cure = "give prompt and completion in two columns, or say completion_only=False"
+        faults.append(f"all {len(ids)} tokens are trained, the question too: {cure}")
+    stops = {tokenizer.eos_token_id, end_of_turn(tokenizer)} - {None}
     ends = [i for i in trained if labels[i] in stops]
     if trained and not ends:
         names = " or ".join(map(tokenizer.decode, sorted(stops)))
@@ -104,18 +112,17 @@ def check_labels(
         bos = tokenizer.bos_token
         faults.append(f"the row starts with two BOS tokens ({bos}): tokenizer and template each add one")
     if max_length is not None and len(ids) >= max_length and not (ends and ends[-1] >= len(ids) - 3):
-        faults.append(
-            f"the row was cut at {max_length} tokens: its answer has no end; raise max_length or drop the row"
-        )
+        cut = f"the row was cut at {max_length} tokens: its answer has no end"
+        faults.append(f"{cut}; raise max_length or drop the row")
     return faults
 
 
-def check_batch(tokenizer, batch, max_length: int | None = None) -> None:
-    """`check_labels` for every row of a collated batch; ValueError lists row and fault."""
+def check_batch(tokenizer, batch, max_length: int | None = None, **options) -> None:
+    """`check_labels`, with its options, for every row of a collated batch; ValueError lists row and fault."""
     faults = []
     for row, (ids, labels) in enumerate(zip(batch["input_ids"], batch["labels"])):
         mask = batch["attention_mask"][row] if "attention_mask" in batch else None
-        faults += [f"row {row}: {f}" for f in check_labels(tokenizer, ids, labels, mask, max_length)]
+        faults += [f"row {row}: {f}" for f in check_labels(tokenizer, ids, labels, mask, max_length, **options)]
     if faults:
         raise ValueError("\n".join(faults))
 
