@@ -239,9 +239,8 @@ def imitate_card(total_gib: float) -> float:
     except ValueError:
         wanted = 0.0
     if not CONTEXT_GIB < wanted <= total_gib:
-        raise ValueError(
-            f"COURSE_GPU_GIB={text!r}: give a number of GiB above {CONTEXT_GIB} and at most this card's {total_gib:.1f}"
-        )
+        room = f"above {CONTEXT_GIB} and at most this card's {total_gib:.1f}"
+        raise ValueError(f"COURSE_GPU_GIB={text!r}: give a number of GiB {room}")
     torch.cuda.set_per_process_memory_fraction((wanted - CONTEXT_GIB) / total_gib)
     return wanted
 
@@ -268,12 +267,9 @@ def cpu_name() -> str:
 
 def memory_bytes() -> int:
     """Physical memory, or the container's limit where that is smaller."""
-    try:
-        import psutil
+    import psutil  # ipykernel and accelerate bring it
 
-        total = psutil.virtual_memory().total
-    except ImportError:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = psutil.virtual_memory().total
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
         try:
             limit = (Path("/sys/fs/cgroup") / name).read_text().strip()

@@ -211,13 +211,11 @@ def fit_power_law(sizes, scores, weights=None) -> PowerLaw:
     distinct, index = np.unique(sizes, return_inverse=True)
     n = np.bincount(index, weights)
     means = np.bincount(index, weights * scores) / n
-    error = lambda b: _best(distinct, means[None], n, np.array([b]))[3][0]
-    best = int(np.argmin([error(b) for b in EXPONENTS]))
-    low, high = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]
-    found = minimize_scalar(error, bounds=(low, high), method="bounded", options={"xatol": 1e-9})
-    b = min((EXPONENTS[best], found.x), key=error)
-    ceiling, scale, exponent, _ = (float(v[0]) for v in _best(distinct, means[None], n, np.array([b])))
-    return PowerLaw(ceiling, scale, exponent)
+    best = lambda *exponents: [float(v[0]) for v in _best(distinct, means[None], n, np.array(exponents))]
+    near, step = best(*EXPONENTS)[2], EXPONENTS[1] / EXPONENTS[0]
+    ends = max(near / step, EXPONENTS[0]), min(near * step, EXPONENTS[-1])
+    found = minimize_scalar(lambda b: best(b)[3], bounds=ends, method="bounded", options={"xatol": 1e-9})
+    return PowerLaw(*best(near, found.x)[:3])
 
 
 def _points(sizes, scores, least: int):
