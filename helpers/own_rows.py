@@ -315,6 +315,8 @@ def as_chat(row: dict) -> dict:
     used = {"system", "history"}
     if form in ("messages", "ShareGPT"):
         name = next(n for n in ("messages", "conversations", "conversation") if n in row)
+        if not isinstance(row[name], list) or not all(isinstance(turn, dict) for turn in row[name]):
+            raise DataError(f"{name!r} is no list of turns, each with its role and text")
         for turn in row[name]:
             role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
             if called := [k for k in ("tool_calls", "function_call", "reasoning_content") if turn.get(k)]:
@@ -330,9 +332,11 @@ def as_chat(row: dict) -> dict:
         used |= {"instruction", "input", "output"}
     else:
         for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
-            turns += [said(role, part)] if isinstance(part, str) else part
+            turns += part if isinstance(part, list) else [said(role, part)]
         used |= {"prompt", "completion"}
-    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+    if not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns):
+        raise DataError("a turn has no text: give each its role and content")
+    if len(turns) < 2 or turns[-1].get("role") != "assistant":
         raise DataError("the last turn is not the assistant's: there is nothing to learn")
     return {k: v for k, v in row.items() if k not in used} | {"prompt": turns[:-1], "completion": turns[-1:]}
 

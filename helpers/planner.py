@@ -146,8 +146,10 @@ class Shape:
         head_dim, latent = int(numbers.get("head_dim", hidden // heads)), ()
         if "kv_lora_rank" in numbers:
             ranks = ("q_lora_rank", "kv_lora_rank", "qk_rope_head_dim", "v_head_dim")
+            if missing := [k for k in (*ranks[2:], "qk_nope_head_dim") if not _whole(config.get(k))]:
+                raise ValueError(f"the config has kv_lora_rank but lacks {', '.join(missing)}")
             latent = tuple(int(config.get(k) or 0) for k in ranks)
-            head_dim = latent[2] + int(config.get("qk_nope_head_dim") or 0)
+            head_dim = latent[2] + int(config["qk_nope_head_dim"])
         tied = bool(config.get("tie_word_embeddings", True))
         return cls(vocab, hidden, intermediate, layers, heads, kv_heads, head_dim, tied, **experts, latent=latent)
 
@@ -361,7 +363,7 @@ class Plan:
             object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's would overflow
         if self.rank > self.shape.hidden:
             raise ValueError(f"rank {self.rank} exceeds the hidden size {self.shape.hidden}: 8 to 128 are usual")
-        if not 0 <= self.checkpointing <= 1:
+        if isinstance(self.checkpointing, str) or not 0 <= self.checkpointing <= 1:
             raise ValueError(f"checkpointing {self.checkpointing} must lie in 0..1: the share of layers")
 
     @property
@@ -672,6 +674,9 @@ def main(arguments: list[str] | None = None) -> None:
         peak, free, step = plan.total(), room(card), plan.seconds(card)
     except (ValueError, FileNotFoundError) as error:
         parser.exit(2, f"{error}\n")
+    if plan.shape.experts:
+        counts = f"{plan.shape.parameters / 1e9:.1f}e9 parameters, {plan.shape.active_parameters / 1e9:.1f}e9 work on a token"
+        print(f"{counts}; experts and their routers are held in 16 bits")
     for part, gib in plan.memory().items():
         print(f"{part:12} {gib:6.2f} GiB")
     print(f"{'peak':12} {peak:6.2f} GiB of {free:.1f} on {card}; largest batch {plan.largest_batch(free)}")

@@ -277,6 +277,7 @@ def test_a_config_that_cannot_be_is_refused(change, message):
         ({"length": 1.5}, "length 1.5"),
         ({"rank": -1}, "rank -1"),
         ({"checkpointing": 2}, "checkpointing 2"),
+        ({"checkpointing": "half"}, "checkpointing half"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change, message):
@@ -524,6 +525,8 @@ def test_experts_that_cannot_be_counted_are_refused():
     with pytest.raises(ValueError, match="moe_num_experts: experts by this name"):
         Shape.of(unknown)
     assert Shape.of(MIXTRAL | {"num_local_experts": 0}).experts == 0
+    with pytest.raises(ValueError, match="kv_lora_rank but lacks v_head_dim"):
+        Shape.of(DEEPSEEK_V3 | {"v_head_dim": None})
 
 
 def test_the_language_model_inside_a_config_is_found():
@@ -637,3 +640,6 @@ def test_the_command_line_plans_several_cards(tmp_path, monkeypatch, capsys):
     planner.main(["14B", "--method", "full", "--gpus", "8", "--sharded", "--card", "H100", "--batch", "1"])
     said = capsys.readouterr().out
     assert "gathered" in said and "change first" not in said and "tokens a second on 8 cards" in said
+    monkeypatch.setitem(planner.SHAPES, "mixtral", MIXTRAL)
+    planner.main(["mixtral"])
+    assert "46.7e9 parameters, 12.9e9 work on a token" in (said := capsys.readouterr().out) and "does not fit" in said
