@@ -50,8 +50,37 @@ def evaluating(model):
 
 
 def encode_prompts(tokenizer, prompts: list[list[dict]]) -> list[list[int]]:
-    """Chats as token ids, up to where the assistant begins to speak."""
-    return [tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=False) for p in prompts]
+    """Chats as token ids, up to where the assistant begins to speak. ValueError where the template refuses one."""
+    found = []
+    for number, prompt in enumerate(prompts):
+        try:
+            found.append(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False))
+        except Exception as fault:  # a template raises whatever it likes
+            roles = [m.get("role") for m in prompt]
+            system = "system" in roles and "system" in str(fault).lower()
+            cure = (
+                "put its text before the first user turn" if system else "write the roles in the order that it wants"
+            )
+            raise ValueError(
+                f"the chat template refuses prompt {number} ({', '.join(map(str, roles))}): {fault}; {cure}"
+            ) from fault
+    return found
+
+
+def encode_answers(tokenizer, prompts, heads: list[list[int]], completions: list[str]) -> list[list[int]]:
+    """What the template writes after each of `heads` (prompts as ids) up to the end of the turn: what training saw."""
+    from helpers.labels import end_of_turn
+
+    end, tails = end_of_turn(tokenizer), []
+    for prompt, head, completion in zip(prompts, heads, completions):
+        said = [*prompt, {"role": "assistant", "content": completion}]
+        whole = tokenizer.apply_chat_template(said, return_dict=False)
+        tail = whole[len(head) :] if whole[: len(head)] == head else []
+        if end in tail:
+            tails.append(tail[: len(tail) - tail[::-1].index(end)])
+        else:  # the template ends no turn, or writes a prompt otherwise once it is answered
+            tails.append(tokenizer(completion, add_special_tokens=False)["input_ids"] + [end])
+    return tails
 
 
 def shared_prefix(rows: list[list[int]]) -> int:
@@ -77,25 +106,29 @@ def left_pad(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, tor
     return ids, mask
 
 
+class Answers(list):
+    """Texts, in the order of the prompts; `cut`: (rows,) bool, those that `max_new_tokens` ended, not the model."""
+
+    cut: np.ndarray
+
+
 def generate(
-    model,
-    tokenizer,
-    prompts: list[list[dict]],
-    max_new_tokens: int = 28,
-    batch_size: int = 32,
-    reuse_prefix: bool = True,
+    model, tokenizer, prompts: list[list[dict]], max_new_tokens: int = 28, batch_size: int = 32, reuse_prefix: bool = True,
     bar: bool = True,
-) -> list[str]:
+) -> Answers:  # fmt: skip
     """Greedy answers to chats, in the order given. Rows are batched by length; each stops at the end token.
+    An answer that is longer than `max_new_tokens` is cut there: `ReportCard` shows the share, `.cut` says which.
 
     A prefix that all prompts share (a system prompt, few-shot examples) is computed once when it is at least
     32 tokens long, and its cache repeated for each batch: the answers are the same, the time is not.
     """
+    answers = Answers([""] * len(prompts))
+    answers.cut = np.zeros(len(prompts), bool)
     if not prompts:
-        return []
+        return answers
     rows = encode_prompts(tokenizer, prompts)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    answers = [""] * len(rows)
+    stops = np.atleast_1d(getattr(model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id)
     n_shared = shared_prefix(rows) if reuse_prefix and len(rows) > 1 else 0
     with evaluating(model), progress(len(rows), "generating", bar) as tick:
         device = next(model.parameters()).device
@@ -113,22 +146,14 @@ def generate(
                 repeated = copy.deepcopy(cache)
                 repeated.batch_repeat_interleave(len(batch))
                 extra = {"past_key_values": repeated}
-            with (
-                warnings.catch_warnings()
-            ):  # transformers 5.24 renames past_key_values; both names work, one is silent
+            with warnings.catch_warnings():  # transformers 5.24 renames past_key_values; both work, one is silent
                 warnings.simplefilter("ignore", FutureWarning)
                 out = model.generate(
-                    input_ids=ids,
-                    attention_mask=mask,
-                    max_new_tokens=max_new_tokens,
-                    do_sample=False,
-                    temperature=None,
-                    top_p=None,
-                    top_k=None,
-                    pad_token_id=tokenizer.pad_token_id,
-                    **extra,
-                )
-            for i, text in zip(batch, tokenizer.batch_decode(out[:, ids.shape[1] :], skip_special_tokens=True)):
+                    input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, temperature=None,
+                    top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra,
+                )[:, ids.shape[1] :]  # fmt: skip
+            answers.cut[batch] = ~np.isin(out.cpu().numpy(), stops).any(1)
+            for i, text in zip(batch, tokenizer.batch_decode(out, skip_special_tokens=True)):
                 answers[i] = text.strip()
             tick.update(len(batch))
     return answers
@@ -153,12 +178,11 @@ def score_completions(
 ) -> Scores:
     """Score given answers in one forward pass, without generating.
 
-    With the true answer fed in, the model's first choice at every position (end token included) equals the answer
-    exactly when greedy decoding would have produced it: exact match for the price of one pass.
+    With the true answer fed in, the model's first choice at every position (the template's end of turn included) equals the
+    answer exactly when greedy decoding would have produced it: exact match for the price of one pass.
     """
     heads = encode_prompts(tokenizer, prompts)
-    end = [tokenizer.eos_token_id]
-    tails = [tokenizer(c, add_special_tokens=False)["input_ids"] + end for c in completions]
+    tails = encode_answers(tokenizer, prompts, heads, completions)
     order = sorted(range(len(heads)), key=lambda i: len(heads[i]) + len(tails[i]))
     nll, correct = np.zeros(len(heads)), np.zeros(len(heads), int)
     with evaluating(model), progress(len(heads), "scoring", bar) as tick:
@@ -168,9 +192,8 @@ def score_completions(
             ids, mask = left_pad([heads[i] + tails[i] for i in batch], tokenizer.pad_token_id, device)
             keep = max(len(tails[i]) for i in batch)
             positions = (mask.cumsum(1) - 1).clamp(min=0)
-            logits = (
-                model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1).logits[:, :-1].float()
-            )
+            out = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1)
+            logits = out.logits[:, :-1].float()
             target = ids[:, -keep:]  # (batch, keep); logits (batch, keep, vocabulary)
             loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
             mine = torch.tensor([[0] * (keep - len(tails[i])) + [1] * len(tails[i]) for i in batch], device=device)
@@ -222,10 +245,10 @@ class Interval:
         return iter((self.mean, self.low, self.high))
 
     def __str__(self) -> str:
-        on = [
-            f"{name} {n}" for name, n in (("rows", self.rows), ("families", self.families), ("seeds", self.seeds)) if n
-        ]
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] ({', '.join(on)})"
+        on = ", ".join(
+            f"{name} {getattr(self, name)}" for name in ("rows", "families", "seeds") if getattr(self, name)
+        )
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}] ({on})"
 
     def percent(self, signed: bool = False, digits: int = 0) -> str:
         """In percent, or as a difference in points where `signed`.
@@ -280,9 +303,7 @@ def difference(a, b, families: list[str], **options) -> Interval:
     """
     a, b = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     if a.shape[-1] != b.shape[-1]:
-        raise ValueError(
-            f"a has {a.shape[-1]} rows, b {b.shape[-1]}: a paired comparison needs the same rows in the same order"
-        )
+        raise ValueError(f"a has {a.shape[-1]} rows, b {b.shape[-1]}: pair the same rows in the same order")
     return interval(a - b, families, **options)
 
 
@@ -353,7 +374,8 @@ class Column:
 class ReportCard:
     """Several methods on the same held-out rows of one task.
 
-    `rows` as from `tasks.load`; `check(answer, row)` gives a verdict with `exact`, `fields` and `why`.
+    `rows` as from `tasks.load` (own rows without `family` count each alone); `check(answer, row)` gives a verdict with `exact`,
+    `fields` and `why`. Answers that were cut at `max_new_tokens`, and right JSON inside a code fence, are told apart in the table.
     """
 
     rows: list[dict]
@@ -363,24 +385,22 @@ class ReportCard:
 
     @property
     def families(self) -> list[str]:
-        return [row["family"] for row in self.rows]
+        return [str(row.get("family", f"row {i}")) for i, row in enumerate(self.rows)]
 
-    def add(self, name: str, answers: list[str], seconds: float = float("nan")) -> Column:
-        """Check one method's answers, one a row, and keep them under `name`."""
+    def add(self, name: str, answers: list[str], seconds: float = float("nan"), cut=None) -> Column:
+        """Check one method's answers, one a row, and keep them under `name`; cut: (rows,) bool, as `generate` gives it."""
         if len(answers) != len(self.rows):
             raise ValueError(f"{name}: {len(answers)} answers for {len(self.rows)} rows")
         verdicts = [self.check(a, r) for a, r in zip(answers, self.rows)]
-        keys = verdicts[0].fields
-        column = Column(
-            name,
-            list(answers),
-            np.array([v.exact for v in verdicts]),
-            {k: np.array([v.fields[k] for v in verdicts]) for k in keys},
-            seconds,
-            [v.why for v in verdicts],
-        )
-        self.columns[name] = column
-        return column
+        fields = {k: np.array([v.fields[k] for v in verdicts]) for k in verdicts[0].fields}
+        exact, why = np.array([v.exact for v in verdicts]), [v.why for v in verdicts]
+        self.columns[name] = Column(name, list(answers), exact, fields, seconds, why)
+        cut = getattr(answers, "cut", ()) if cut is None else cut
+        fenced = [getattr(v, "fenced", False) for v in verdicts]
+        shares = {"cut short": cut, "right but fenced": fenced}
+        old = {k: v for k, v in self.extra.get(name, {}).items() if k not in shares}
+        self.extra[name] = old | {k: f"{np.mean(v):.0%}" for k, v in shares.items() if np.any(v)}
+        return self.columns[name]
 
     def note(self, name: str, **values) -> None:
         """Other measures of one method, shown in the table: `note("base", prose_loss="3.15", peak_gib="3.1")`."""
@@ -392,8 +412,8 @@ class ReportCard:
 
         lines = {}
         for name, c in self.columns.items():
-            line = {"whole record": _cell(c.exact, self.families)}
-            line |= {k: _cell(v, self.families) for k, v in c.fields.items() if len(c.fields) > 1}
+            cell = lambda values: interval(values, self.families).percent()
+            line = {"whole record": cell(c.exact)} | {k: cell(v) for k, v in c.fields.items() if len(c.fields) > 1}
             line["s / answer"] = f"{c.seconds / len(self.rows):.2f}"
             lines[name] = line | self.extra.get(name, {})
         return pd.DataFrame(lines).T.fillna("")
@@ -414,17 +434,12 @@ class ReportCard:
             text.append(f"{title}: {hits.sum()} of {len(self.rows)}")
             for i in np.flatnonzero(hits)[:show]:
                 text += [
-                    f"  ticket  {self.rows[i]['prompt']}",
+                    f"  ticket  {self.rows[i].get('prompt') or next(iter(self.rows[i].values()))}",
                     f"    {a:8} {one.answers[i]}",
                     f"    {b:8} {two.answers[i]}",
                     f"    wrong   {two.why[i] or one.why[i]}",
                 ]
         return "\n".join(text)
-
-
-def _cell(values, families) -> str:
-    i = interval(values, families)
-    return f"{100 * i.mean:.0f}% [{100 * i.low:.0f}, {100 * i.high:.0f}]"
 
 
 # ---------------------------------------------------------------- keeping results
@@ -447,9 +462,9 @@ def cached(folder: str | Path, function, *args):
     path = Path(folder) / f"{key[:24]}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
-    result = function(*args)
+    text = json.dumps(function(*args))
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
-    part.write_text(json.dumps(result), encoding="utf-8")
+    part.write_text(text, encoding="utf-8")
     os.replace(part, path)
-    return result
+    return json.loads(text)  # as it will be read

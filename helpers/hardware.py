@@ -239,9 +239,8 @@ def imitate_card(total_gib: float) -> float:
     except ValueError:
         wanted = 0.0
     if not CONTEXT_GIB < wanted <= total_gib:
-        raise ValueError(
-            f"COURSE_GPU_GIB={text!r}: give a number of GiB above {CONTEXT_GIB} and at most this card's {total_gib:.1f}"
-        )
+        room = f"above {CONTEXT_GIB} and at most this card's {total_gib:.1f}"
+        raise ValueError(f"COURSE_GPU_GIB={text!r}: give a number of GiB {room}")
     torch.cuda.set_per_process_memory_fraction((wanted - CONTEXT_GIB) / total_gib)
     return wanted
 
@@ -268,12 +267,9 @@ def cpu_name() -> str:
 
 def memory_bytes() -> int:
     """Physical memory, or the container's limit where that is smaller."""
-    try:
-        import psutil
+    import psutil  # ipykernel and accelerate bring it
 
-        total = psutil.virtual_memory().total
-    except ImportError:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    total = psutil.virtual_memory().total
     for name in ("memory.max", "memory/memory.limit_in_bytes"):  # cgroup v2, v1
         try:
             limit = (Path("/sys/fs/cgroup") / name).read_text().strip()
@@ -317,52 +313,27 @@ def problems(hw: Hardware) -> list[tuple[str, str]]:
     >>> problems(Hardware(memory_gib=2, versions={"torch": "2.13.0"}))[0][0]
     '2.0 GiB of memory: a notebook needs up to 4'
     """
-    found = []
-    for name, version in hw.versions.items():
-        if version == "missing":
-            found.append((f"{name} is not installed", "run `make setup`, or the install cell at the top on Colab"))
-    if hw.memory_gib < NEEDED_MEMORY_GIB:
-        found.append(
-            (
-                f"{hw.memory_gib:.1f} GiB of memory: a notebook needs up to 4",
-                "close other programs, or use a free Colab CPU machine (12 GiB)",
-            )
-        )
-    if hw.disk_gib < NEEDED_DISK_GIB:
-        found.append(
-            (
-                f"{hw.disk_gib:.1f} GiB of disk free: the model and checkpoints need 2",
-                "free some, or set COURSE_CACHE to a folder on another disk",
-            )
-        )
-    if len(hw.gpus) > 1:
-        found.append(
-            (
-                f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
-                "set CUDA_VISIBLE_DEVICES=0 before the first import; the notebooks do, so restart the kernel",
-            )
-        )
-    if hw.fp16:
-        found.append(
-            (
-                f"{hw.gpus[0]} has no bfloat16 (capability {hw.capability[0]}.{hw.capability[1]} < 8.0)",
-                "nothing to do: fp16 with float32 adapters is used",
-            )
-        )
-    if hw.capability and hw.parameters >= 7e9 and hw.gpu_memory_gib < 11:
-        found.append(
-            (
-                f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
-                "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it",
-            )
-        )
-    if shutil.which("nvidia-smi") and hw.capability is None and not hw.versions.get("torch", "").endswith("+cpu"):
-        found.append(
-            (
-                "an NVIDIA driver is here, but torch sees no GPU",
-                "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU",
-            )
-        )
+    setup = "run `make setup`, or the install cell at the top on Colab"
+    found = [(f"{name} is not installed", setup) for name, version in hw.versions.items() if version == "missing"]
+    gpu, (major, minor) = bool(hw.capability), hw.capability or (0, 0)
+    unseen = shutil.which("nvidia-smi") and not gpu and not hw.versions.get("torch", "").endswith("+cpu")
+    for wrong, what, cure in (
+        (hw.memory_gib < NEEDED_MEMORY_GIB, f"{hw.memory_gib:.1f} GiB of memory: a notebook needs up to 4",
+         "close other programs, or use a free Colab CPU machine (12 GiB)"),
+        (hw.disk_gib < NEEDED_DISK_GIB, f"{hw.disk_gib:.1f} GiB of disk free: the model and checkpoints need 2",
+         "free some, or set COURSE_CACHE to a folder on another disk"),
+        (len(hw.gpus) > 1, f"{len(hw.gpus)} GPUs are visible, the notebooks train on one",
+         "set CUDA_VISIBLE_DEVICES=0 before the first import; the notebooks do, so restart the kernel"),
+        (hw.fp16, f"{''.join(hw.gpus[:1])} has no bfloat16 (capability {major}.{minor} < 8.0)",
+         "nothing to do: fp16 with float32 adapters is used"),
+        (gpu and hw.parameters >= 7e9 and hw.gpu_memory_gib < 11,
+         f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
+         "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it"),
+        (unseen, "an NVIDIA driver is here, but torch sees no GPU",
+         "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU"),
+    ):  # fmt: skip
+        if wrong:
+            found.append((what, cure))
     return found
 
 
@@ -374,15 +345,13 @@ def doctor(hw: Hardware | None = None) -> str:
     """
     hw = hw or detect()
     number = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+    card = "none that torch can use: the notebooks run on the CPU, as they were written"
+    if hw.capability:
+        card = f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
     lines = [
         f"CPU        {hw.cpu}, {hw.cores} cores",
         f"memory     {hw.memory_gib:.1f} GiB, disk free {hw.disk_gib:.0f} GiB",
-        "GPU        "
-        + (
-            f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
-            if hw.capability
-            else "none that torch can use: the notebooks run on the CPU, as they were written"
-        ),
+        f"GPU        {card}",
         f"numbers    compute {number[hw.compute_dtype]}, adapters {number[hw.adapter_dtype]}, "
         f"batch {hw.batch_size} × {hw.accumulation}, checkpointing {'on' if hw.gradient_checkpointing else 'off'}",
         f"python     {hw.python}; " + ", ".join(f"{k} {v}" for k, v in hw.versions.items()),

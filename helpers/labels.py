@@ -2,6 +2,7 @@
 
 - ``show_labels()``   the label viewer: trained tokens in colour for people, in brackets as text
 - ``check_labels()``  end token trained, one BOS at most, enough trained, nothing cut: the faults that cost a week
+- ``end_of_turn()``   the token with which the template ends a turn: not always the tokenizer's end token
 - ``check_pad()``     pad and end token: the same id is safe only when padding is masked by position
 """
 
@@ -37,12 +38,14 @@ class LabelView:
 
     def __init__(self, tokenizer, ids, labels):
         self.text = labels_as_text(tokenizer, ids, labels)
-        trained = sum(int(x) != IGNORED for x in labels)
+        trained = [int(y) != IGNORED for y in labels]
         spans = [
-            f'<span style="{TRAINED_STYLE if int(y) != IGNORED else MASKED_STYLE};padding:1px 2px;margin:1px">{html.escape(p)}</span>'
-            for p, y in zip(pieces(tokenizer, list(map(int, ids))), labels)
+            f'<span style="{TRAINED_STYLE if on else MASKED_STYLE};padding:1px 2px;margin:1px">{html.escape(piece)}</span>'
+            for piece, on in zip(pieces(tokenizer, list(map(int, ids))), trained)
         ]
-        legend = f"{trained} of {len(spans)} tokens trained (blue, underlined); the grey ones are read, not learned"
+        legend = (
+            f"{sum(trained)} of {len(spans)} tokens trained (blue, underlined); the grey ones are read, not learned"
+        )
         self.html = f'<div style="line-height:2;font-family:monospace">{"".join(spans)}</div><div>{legend}</div>'
 
     def __repr__(self) -> str:
@@ -59,54 +62,67 @@ def show_labels(tokenizer, ids, labels) -> LabelView:
     return LabelView(tokenizer, ids, labels)
 
 
+def end_of_turn(tokenizer) -> int:
+    """The token with which the chat template ends an assistant's turn; the end token where it ends with none.
+
+    >>> from transformers import AutoTokenizer
+    >>> from helpers import models
+    >>> tokenizer = AutoTokenizer.from_pretrained(models.locate("").path)
+    >>> tokenizer.decode([end_of_turn(tokenizer)])
+    '<|im_end|>'
+    """
+    ids = []
+    if tokenizer.chat_template:
+        said = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+        ids = tokenizer.apply_chat_template(said, return_dict=False)
+    last = next((i for i in reversed(ids) if tokenizer.decode([i]).strip()), None)  # behind it, whitespace
+    marks = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
+    return last if last in marks else tokenizer.eos_token_id
+
+
 def check_labels(
-    tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01
-) -> list[str]:
+    tokenizer, ids, labels, attention_mask=None, max_length: int | None = None, min_share: float = 0.01,
+    completion_only: bool = True,
+) -> list[str]:  # fmt: skip
     """Faults of one collated row in words; an empty list means sound.
 
-    1. An end token is among the trained labels, and only template whitespace follows it.
-    2. At most one BOS. 3. At least `min_share` of the tokens are trained. 4. The row was not cut at `max_length`.
+    1. An end is among the trained labels (the end token, or the token with which the template ends a turn), and only
+    template whitespace follows it. 2. At most one BOS. 3. At least `min_share` of the tokens are trained, and, where
+    `completion_only` is meant, not all. 4. The row was not cut at `max_length`.
     """
-    ids, labels = list(map(int, ids)), list(map(int, labels))
-    if attention_mask is not None:
-        ids, labels = (
-            zip(*[(i, y) for i, y, m in zip(ids, labels, list(map(int, attention_mask))) if m])
-            if any(attention_mask)
-            else ((), ())
-        )
-    faults = []
-    trained = [(i, y) for i, y in enumerate(labels) if y != IGNORED]
+    used = [True] * len(ids) if attention_mask is None else list(map(int, attention_mask))
+    ids, labels = ([int(x) for x, keep in zip(row, used) if keep] for row in (ids, labels))
+    trained, faults = [i for i, y in enumerate(labels) if y != IGNORED], []
     if not trained or len(trained) < min_share * len(ids):
         faults.append(
             f"{len(trained)} of {len(ids)} tokens are trained: the template or the completion column does not match "
             "what the trainer expects, so it learns nothing"
         )
-    ends = [i for i, y in trained if y == tokenizer.eos_token_id]
+    if completion_only and trained and len(trained) == len(ids):
+        cure = "give prompt and completion in two columns, or say completion_only=False"
+        faults.append(f"all {len(ids)} tokens are trained, the question too: {cure}")
+    stops = {tokenizer.eos_token_id, end_of_turn(tokenizer)} - {None}
+    ends = [i for i in trained if labels[i] in stops]
     if trained and not ends:
-        faults.append(f"no end token ({tokenizer.eos_token}) among the trained labels: the tuned model will not stop")
-    elif trained:
-        after = tokenizer.decode([y for i, y in trained if i > ends[-1]])
-        if after.strip():
-            faults.append(f"{after!r} is trained after the end token: the model learns to go on")
-    bos = tokenizer.bos_token_id
-    start = [i for i in ids[:2] if i == bos]
-    if bos is not None and len(start) == 2:
-        faults.append(
-            f"the row starts with two BOS tokens ({tokenizer.bos_token}): tokenizer and template each add one"
-        )
+        names = " or ".join(map(tokenizer.decode, sorted(stops)))
+        faults.append(f"no end token ({names}) among the trained labels: the tuned model will not stop")
+    elif after := tokenizer.decode([labels[i] for i in trained if i > ends[-1]] if trained else []).strip():
+        faults.append(f"{after!r} is trained after the end token: the model learns to go on")
+    if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
+        bos = tokenizer.bos_token
+        faults.append(f"the row starts with two BOS tokens ({bos}): tokenizer and template each add one")
     if max_length is not None and len(ids) >= max_length and not (ends and ends[-1] >= len(ids) - 3):
-        faults.append(
-            f"the row was cut at {max_length} tokens: its answer has no end; raise max_length or drop the row"
-        )
+        cut = f"the row was cut at {max_length} tokens: its answer has no end"
+        faults.append(f"{cut}; raise max_length or drop the row")
     return faults
 
 
-def check_batch(tokenizer, batch, max_length: int | None = None) -> None:
-    """`check_labels` for every row of a collated batch; ValueError lists row and fault."""
+def check_batch(tokenizer, batch, max_length: int | None = None, **options) -> None:
+    """`check_labels`, with its options, for every row of a collated batch; ValueError lists row and fault."""
     faults = []
     for row, (ids, labels) in enumerate(zip(batch["input_ids"], batch["labels"])):
         mask = batch["attention_mask"][row] if "attention_mask" in batch else None
-        faults += [f"row {row}: {f}" for f in check_labels(tokenizer, ids, labels, mask, max_length)]
+        faults += [f"row {row}: {f}" for f in check_labels(tokenizer, ids, labels, mask, max_length, **options)]
     if faults:
         raise ValueError("\n".join(faults))
 

@@ -3,6 +3,7 @@
 - ``read(path)``         rows from JSONL, a JSON array, CSV or TSV, gzipped or not
 - ``as_chat(row)``       a row of another form (messages, ShareGPT, alpaca) as trl's prompt and completion
 - ``check_pairs(rows)``  preference pairs: every pair that cannot teach, and whether length gives the label away
+- ``as_pair(row)``       a pair of another form (ShareGPT, alpaca) as trl's prompt, chosen and rejected
 """
 
 from __future__ import annotations
@@ -33,22 +34,20 @@ class Report:
     total: int = 0
 
     def __str__(self) -> str:
-        lines = [f"{self.path}: {len(self.rows)} of {self.total} records can be used, {len(self.problems)} problems"]
-        lines += [f"  line {number}: {reason}" for number, reason in self.problems[:20]]
+        return self._listed(f"{self.path}: {len(self.rows)} of {self.total} records", "line")
+
+    def _listed(self, head: str, unit: str) -> str:
+        lines = [f"{head} can be used, {len(self.problems)} problems"]
+        lines += [f"  {unit} {number}: {reason}" for number, reason in self.problems[:20]]
         if len(self.problems) > 20:
-            lines.append(f"  ... and {len(self.problems) - 20} more (Report.problems holds them all)")
+            lines.append(f"  ... and {len(self.problems) - 20} more ({type(self).__name__}.problems holds them all)")
         return "\n".join(lines)
 
 
 def read(
-    path: str | Path,
-    columns: tuple[str, ...] = ("prompt", "completion"),
-    strict: bool = True,
-    max_length: int | None = None,
-    length: Callable[[str], int] = len,
-    one_answer: bool = True,
-    encoding: str = "utf-8",
-) -> Report:
+    path: str | Path, columns: tuple[str, ...] = ("prompt", "completion"), strict: bool = True, max_length: int | None = None,
+    length: Callable[[str], int] = len, one_answer: bool = True, encoding: str = "utf-8",
+) -> Report:  # fmt: skip
     """Read your own rows from .jsonl, .json (an array), .csv or .tsv, each also as .gz, one pass, each row kept once.
 
     Every record must have all `columns` as non-empty text; other columns are kept. A row is over-long where
@@ -66,9 +65,8 @@ def read(
         raise DataError(f"{path} is not there (the notebook's folder is {Path.cwd().name}/): check the name")
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
     if path.is_dir() or kind not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv"):
-        raise DataError(
-            f"{path.name}: only .jsonl (one JSON object a line), .json (an array), .csv and .tsv (with a header line) are read"
-        )
+        kinds = ".jsonl (one JSON object a line), .json (an array), .csv and .tsv (with a header line)"
+        raise DataError(f"{path.name}: only {kinds} are read")
     report = Report(path.name)
     place: dict[str, int] = {}  # first column -> index into rows: the row's own text, nothing is kept twice
     numbers = array("L")
@@ -100,11 +98,9 @@ def read(
 
 
 HIDDEN = {
-    "\u200b": "a zero-width space",
-    "\ufeff": "a byte-order mark",
-    "\u2060": "a word joiner",
+    "\u200b": "a zero-width space", "\ufeff": "a byte-order mark", "\u2060": "a word joiner",
     "\ufffd": "\ufffd, left by an earlier wrong decoding",
-}
+}  # fmt: skip
 MISSING = {"nan", "none", "null", "#n/a", "#ref!", "#value!", "#div/0!", "n/a", "<na>"}
 
 
@@ -113,9 +109,8 @@ def _row_fault(row, columns, max_length, length) -> str | None:
         return f"a JSON {type(row).__name__}, expected an object with {', '.join(columns)}"
     for name in columns:
         if row.get(name) is None:
-            return f"no column {name!r}" + (
-                f" (it has {', '.join(map(str, list(row)[:6]))})" if name not in row else ": it is empty"
-            )
+            has = f" (it has {', '.join(map(str, list(row)[:6]))})"
+            return f"no column {name!r}" + (": it is empty" if name in row else has)
         if not isinstance(row[name], str):
             return f"{name!r} is a {type(row[name]).__name__}, expected text: put it in quotes"
         if not row[name].strip():
@@ -129,9 +124,7 @@ def _row_fault(row, columns, max_length, length) -> str | None:
         if row[name].strip().lower() in MISSING:
             return f"{name!r} is {row[name].strip()!r}: a missing value that some program wrote as text"
     if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
-        return (
-            f"length {size}, more than {max_length}: shorten it, or raise the limit and the training length together"
-        )
+        return f"length {size}, more than {max_length}: shorten it, or raise this limit and the training length"
     return None
 
 
@@ -147,9 +140,8 @@ def _other_encoding(path: Path, raw: bytes) -> str:
     from charset_normalizer import from_bytes
 
     with _open(path) as file:
-        best = from_bytes(
-            file.read(1 << 20), cp_isolation=["gb18030", "big5", "shift_jis", "cp1252"], threshold=0.5
-        ).best()
+        likely = ["gb18030", "big5", "shift_jis", "cp1252"]
+        best = from_bytes(file.read(1 << 20), cp_isolation=likely, threshold=0.5).best()
     if best is None:
         return "save the file as UTF-8"
     text = raw.decode(best.encoding, "replace").strip()[:40]
@@ -163,9 +155,7 @@ def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator
         start = file.read(4)
         if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
             raise DataError(f"{path.name} is UTF-16: save it again as UTF-8 (in Excel: 'CSV UTF-8')")
-        file.seek(
-            3 if start.startswith(b"\xef\xbb\xbf") else 0
-        )  # a byte-order mark is not part of the first column's name
+        file.seek(3 * start.startswith(b"\xef\xbb\xbf"))  # a byte-order mark is not part of the first column's name
         for number, raw in enumerate(file, 1):
             try:
                 yield number, raw.decode(encoding)
@@ -205,20 +195,21 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
         if not line.strip():
             continue  # an empty line holds no record
         report.total += 1
-        if "\x00" in line:
-            report.problems.append((number, "holds a NUL character: the file was cut or is not text"))
-            continue
         try:
-            yield number, json.loads(line, object_pairs_hook=_once)
+            row = json.loads(line, object_pairs_hook=_once)
         except RecursionError:
-            report.problems.append((number, "not JSON that can be read: nested too deeply"))
+            reason = "not JSON that can be read: nested too deeply"
+        except json.JSONDecodeError as fault:
+            hint = " (the line ends in a comma: remove it)" if line.rstrip().endswith("},") else ""
+            hint = " (one JSON object a line, not one over many lines)" if line.strip() == "{" else hint
+            reason = f"not JSON: {fault.msg} at column {fault.colno}{hint}"
+            reason = "holds a NUL character: the file was cut or is not text" if "\x00" in line else reason
         except ValueError as fault:
-            if not isinstance(fault, json.JSONDecodeError):
-                report.problems.append((number, f"not JSON that can be read: {fault}"))
-                continue
-            hint = " (one JSON object a line, not one over many lines)" if line.strip() == "{" else ""
-            hint = hint or (" (the line ends in a comma: remove it)" if line.rstrip().endswith("},") else "")
-            report.problems.append((number, f"not JSON: {fault.msg} at column {fault.colno}{hint}"))
+            reason = f"not JSON that can be read: {fault}"
+        else:
+            yield number, row
+            continue
+        report.problems.append((number, reason))
 
 
 def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
@@ -240,9 +231,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
     try:
         header = next(reader, None)
     except csv.Error as fault:
-        raise DataError(
-            f"{path.name}, line 1: not CSV: {fault}; save it again as CSV with Unix or Windows line ends"
-        ) from fault
+        cure = "save it again as CSV with Unix or Windows line ends"
+        raise DataError(f"{path.name}, line 1: not CSV: {fault}; {cure}") from fault
     if report.problems and report.problems[0][0] == 1:
         raise DataError(f"{path.name}, line 1: the header is {report.problems[0][1]}")
     if header is None:
@@ -253,11 +243,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
     if missing := [c for c in columns if c not in header]:
-        raise DataError(
-            f"{path.name}, line 1: no column {', '.join(missing)}; the header has {', '.join(header)}"
-            + ("; it looks separated by semicolons" if ";" in ",".join(header) else "")
-            + f": read(..., columns={tuple(header[: len(columns)])}) takes other names"
-        )
+        read_as = f"read(..., columns={tuple(header[: len(columns)])}) takes other names"
+        looks = "; it looks separated by semicolons" if ";" in ",".join(header) else ""
+        has = f"no column {', '.join(missing)}; the header has {', '.join(header)}{looks}"
+        raise DataError(f"{path.name}, line 1: {has}: {read_as}")
     while True:
         start = at + 1
         try:
@@ -266,10 +255,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
             return
         except csv.Error as fault:
             report.total += 1
-            open_quote = (
-                f"; a quote opened here is never closed, lines {start} to {at} are unread" if at > start else ""
-            )
-            report.problems.append((start, f"not CSV: {fault}{open_quote}"))
+            unread = f"; a quote opened here is never closed, lines {start} to {at} are unread" * (at > start)
+            report.problems.append((start, f"not CSV: {fault}{unread}"))
             continue
         while len(values) > len(header) and not values[-1]:
             values.pop()
@@ -277,23 +264,15 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
             continue  # an empty line, or one of separators alone
         report.total += 1
         if len(values) != len(header):
-            report.problems.append(
-                (start, f"{len(values)} values, the header has {len(header)}: quote texts that hold commas")
-            )
+            reason = f"{len(values)} values, the header has {len(header)}: quote texts that hold commas"
+            report.problems.append((start, reason))
             continue
         yield start, dict(zip(header, values, strict=True))
 
 
 # ---------------------------------------------------------------- other forms
 
-ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "system": "system",
-}
+ROLES = dict(human="user", user="user", gpt="assistant", assistant="assistant", model="assistant", system="system")
 NOT_CONVERTED = ("tools", "functions", "images", "videos", "audios", "chosen", "rejected")
 
 
@@ -325,9 +304,8 @@ def as_chat(row: dict) -> dict:
     """
     form = form_of(row)
     if not form:
-        raise DataError(
-            f"columns {', '.join(map(str, row))}: neither messages, ShareGPT, alpaca nor prompt and completion"
-        )
+        has = ", ".join(map(str, row))
+        raise DataError(f"columns {has}: neither messages, ShareGPT, alpaca nor prompt and completion")
     if lost := [name for name in NOT_CONVERTED if row.get(name)]:
         raise DataError(f"the column {lost[0]!r} would be lost: this row needs a template that knows it")
     said = lambda role, text: {"role": role, "content": text}
@@ -337,14 +315,15 @@ def as_chat(row: dict) -> dict:
     used = {"system", "history"}
     if form in ("messages", "ShareGPT"):
         name = next(n for n in ("messages", "conversations", "conversation") if n in row)
+        if not isinstance(row[name], list) or not all(isinstance(turn, dict) for turn in row[name]):
+            raise DataError(f"{name!r} is no list of turns, each with its role and text")
         for turn in row[name]:
             role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
             if called := [k for k in ("tool_calls", "function_call", "reasoning_content") if turn.get(k)]:
                 raise DataError(f"a turn's {called[0]!r} would be lost: this row needs a template that knows it")
             if role not in ROLES or not isinstance(text, str):
-                raise DataError(
-                    f"a turn of role {role!r} with {type(text).__name__} content: only text of {', '.join(ROLES)}"
-                )
+                what = f"a turn of role {role!r} with {type(text).__name__} content"
+                raise DataError(f"{what}: only text of {', '.join(ROLES)}")
             turns.append(said(ROLES[role], text))
         used.add(name)
     elif form == "alpaca":
@@ -352,11 +331,12 @@ def as_chat(row: dict) -> dict:
         turns += [said("user", asked), said("assistant", row["output"])]
         used |= {"instruction", "input", "output"}
     else:
-        ends = (("user", row["prompt"]), ("assistant", row["completion"]))
-        for role, part in ends:
-            turns += [said(role, part)] if isinstance(part, str) else part
+        for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
+            turns += part if isinstance(part, list) else [said(role, part)]
         used |= {"prompt", "completion"}
-    if len(turns) < 2 or turns[-1]["role"] != "assistant":
+    if not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns):
+        raise DataError("a turn has no text: give each its role and content")
+    if len(turns) < 2 or turns[-1].get("role") != "assistant":
         raise DataError("the last turn is not the assistant's: there is nothing to learn")
     return {k: v for k, v in row.items() if k not in used} | {"prompt": turns[:-1], "completion": turns[-1:]}
 
@@ -364,49 +344,64 @@ def as_chat(row: dict) -> dict:
 # ---------------------------------------------------------------- pairs
 
 
-class PairError(ValueError):
+class PairError(DataError):
     """Pairs that cannot be trained on; the message lists rows, reasons and the cure."""
 
 
 @dataclass
-class PairReport:
-    """What `check_pairs` found: `rows` that are fine, `problems` as (row number from 1, reason), the leak by length."""
+class PairReport(Report):
+    """What `check_pairs` found: as `Report`, with row numbers from 1 and the leak by length."""
 
-    rows: list[dict] = field(default_factory=list)
-    problems: list[tuple[int, str]] = field(default_factory=list)
-    total: int = 0
+    path: str = ""
     longer_wins: float = float("nan")  # share of fine pairs whose chosen answer is the longer one; ties count half
 
     @property
     def leaks(self) -> bool:
         """Whether length alone tells the label in more than 60% of the pairs, beyond chance (95%, normal formula)."""
-        n = max(len(self.rows), 1)
         away = abs(self.longer_wins - 0.5)
-        return away > 0.10 and away > 1.96 * math.sqrt(0.25 / n)
+        return away > 0.10 and away > 1.96 * math.sqrt(0.25 / max(len(self.rows), 1))
 
     def __str__(self) -> str:
-        lines = [f"{len(self.rows)} of {self.total} pairs can be used, {len(self.problems)} problems"]
-        lines += [f"  row {number}: {reason}" for number, reason in self.problems[:20]]
-        if len(self.problems) > 20:
-            lines.append(f"  ... and {len(self.problems) - 20} more (PairReport.problems holds them all)")
-        if self.rows:
-            word = "length gives the label away: balance it, or it is what the model learns" if self.leaks else "fine"
-            lines.append(f"  the longer answer is the chosen one in {self.longer_wins:.0%} of the pairs: {word}")
-        return "\n".join(lines)
+        text = self._listed(f"{len(self.rows)} of {self.total} pairs", "row")
+        if not self.rows:
+            return text
+        word = "length gives the label away: balance it, or it is what the model learns" if self.leaks else "fine"
+        return f"{text}\n  the longer answer is the chosen one in {self.longer_wins:.0%} of the pairs: {word}"
+
+
+def as_pair(row: dict) -> dict:
+    """A preference pair of ShareGPT (`conversations`, two turns), alpaca (`instruction`, two texts) or texts as trl's messages.
+
+    DataError as for `as_chat`.
+
+    >>> said = {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello."},
+    ...         "rejected": {"from": "gpt", "value": "Yo."}}
+    >>> as_pair(said)["prompt"], as_pair(said)["rejected"]
+    ([{'role': 'user', 'content': 'Hi'}], [{'role': 'assistant', 'content': 'Yo.'}])
+    """
+    both, rest = {}, {k: v for k, v in row.items() if k not in ("chosen", "rejected")}
+    turns = next((k for k in ("messages", "conversations", "conversation") if k in rest), None)
+    for name in ("chosen", "rejected"):
+        if (answer := row.get(name)) is None:
+            raise PairError(f"no {name!r}: a pair needs two answers")
+        answer = [answer] if isinstance(answer, dict) else answer
+        key = turns or ("output" if "instruction" in rest else "completion")
+        whole = {key: [*rest[turns], *answer] if turns else answer}
+        both[name] = as_chat(rest | whole)
+    if both["chosen"]["prompt"] != both["rejected"]["prompt"]:
+        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
+    return both["chosen"] | {name: chat.pop("completion") for name, chat in both.items()}
 
 
 def check_pairs(
-    rows: list[dict],
-    strict: bool = True,
-    max_length: int | None = None,
-    length: Callable[[str], int] = len,
+    rows: list[dict], strict: bool = True, max_length: int | None = None, length: Callable[[str], int] = len
 ) -> PairReport:
     """Check preference pairs: dicts with `prompt`, `chosen` and `rejected`, each text, or messages as trl takes them.
 
     Reported with its row: a missing or empty answer, equal answers, a pair that stands swapped in another row, a pair
-    given twice, answers that carry different prompts (implicit prompts), a prompt that leaves an answer nothing of
-    `max_length` (in units of `length`, such as tokens). strict: PairError lists every problem; otherwise the good rows
-    come back with the problems beside them.
+    given twice, answers that carry different prompts (implicit prompts) or repeat the prompt, text beside messages, roles
+    other than user before and assistant last, a prompt that leaves an answer nothing of `max_length` (in units of `length`,
+    such as tokens). strict: PairError lists every problem; otherwise the good rows come back with the problems beside them.
 
     >>> rows = [{"prompt": "Hi", "chosen": "Hello.", "rejected": "Yo."}, {"prompt": "Hi", "chosen": "Same.", "rejected": "Same."}]
     >>> print(check_pairs(rows, strict=False))
@@ -416,28 +411,22 @@ def check_pairs(
     """
     report, seen = PairReport(total=len(rows)), {}
     for number, row in enumerate(rows, 1):
-        reason, key = _pair_fault(row, max_length, length)
-        if reason is None:
-            prompt, chosen, rejected = key
+        try:
+            key = prompt, chosen, rejected = _pair_texts(row, max_length, length)
             if first := seen.get(key):
-                reason = f"the same pair as row {first}: remove one"
-            elif first := seen.get((prompt, rejected, chosen)):
-                reason = f"row {first} prefers the other answer to the same prompt: decide which is right"
-        if reason is None:
+                raise PairError(f"the same pair as row {first}: remove one")
+            if first := seen.get((prompt, rejected, chosen)):
+                raise PairError(f"row {first} prefers the other answer to the same prompt: decide which is right")
             seen[key] = number
             report.rows.append(row)
-        else:
-            report.problems.append((number, reason))
-    wins = [_compare(len(c), len(r)) for _, c, r in seen]
+        except PairError as fault:
+            report.problems.append((number, str(fault)))
+    wins = [(len(c) > len(r)) + (len(c) == len(r)) / 2 for _, c, r in seen]
     report.longer_wins = sum(wins) / len(wins) if wins else float("nan")
     if (strict and report.problems) or not report.rows:
         hint = "\nMend these rows, or check_pairs(..., strict=False) to go on with the others." if report.rows else ""
         raise PairError(f"{report}{hint}" if rows else "no pairs: the list is empty")
     return report
-
-
-def _compare(a: int, b: int) -> float:
-    return 1.0 if a > b else 0.5 if a == b else 0.0
 
 
 def _text(value) -> str | None:
@@ -447,29 +436,55 @@ def _text(value) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _pair_fault(row, max_length, length) -> tuple[str | None, tuple[str, str, str]]:
-    nothing = ("", "", "")
+def _pair_texts(row, max_length, length) -> tuple[str, str, str]:
+    """(prompt, chosen, rejected) as text; PairError says what is wrong with the pair."""
+    form = "give text, or messages with role and content"
     if not isinstance(row, dict):
-        return f"a {type(row).__name__}, not a record with prompt, chosen and rejected", nothing
+        raise PairError(f"a {type(row).__name__}, not a record with prompt, chosen and rejected")
     for name in ("chosen", "rejected"):
-        if name not in row or row[name] is None:
-            return f"no {name!r}: a pair needs two answers", nothing
-        if _text(row[name]) is None:
-            return f"{name!r} is {type(row[name]).__name__}: give text, or messages with role and content", nothing
-        if not _text(row[name]).strip():
-            return f"{name!r} is empty: nothing to learn from", nothing
-    heads = [str(row[k][:-1]) if isinstance(row[k], list) else "" for k in ("chosen", "rejected")]
-    if heads[0] != heads[1]:
-        return "chosen and rejected follow different prompts: compare answers to one prompt only", nothing
-    prompt = row.get("prompt", "")
-    if isinstance(prompt, list):
-        prompt = "\n".join(str(m.get("content", "")) for m in prompt if isinstance(m, dict))
-    prompt = f"{prompt or ''}{heads[0]}".strip()
-    if prompt in ("", "[]"):
-        return "no 'prompt': say what is answered", nothing
-    chosen, rejected = _text(row["chosen"]).strip(), _text(row["rejected"]).strip()
+        value = row.get(name)
+        if value is None:
+            raise PairError(f"no {name!r}: a pair needs two answers")
+        if _text(value) is None:
+            last = value[-1] if isinstance(value, list) and value else value
+            cure = "own_rows.as_pair(row) converts ShareGPT" if isinstance(last, dict) and "value" in last else form
+            raise PairError(f"{name!r} is {type(value).__name__}: {cure}")
+        if not _text(value).strip():
+            raise PairError(f"{name!r} is empty: nothing to learn from")
+    prompt, chosen, rejected = parts = row.get("prompt") or None, row["chosen"], row["rejected"]
+    names = ("prompt", "chosen", "rejected")
+    kinds = {k: "messages" if isinstance(v, list) else "text" for k, v in zip(names, parts) if v is not None}
+    if len(set(kinds.values())) > 1:
+        told = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
+        raise PairError(f"{told}: trl takes one form; write all as messages, own_rows.as_pair(row) does")
+    before, other = (part[:-1] if isinstance(part, list) else [] for part in (chosen, rejected))
+    if before != other:
+        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
+    if prompt and before:
+        raise PairError(
+            "the answers repeat the prompt or hold turns of their own: trl trains those; keep them in 'prompt'"
+        )
+    asked = last = prompt or before or ""
+    if isinstance(asked, list):
+        if not all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in asked):
+            raise PairError(f"'prompt' is a list, but not of messages: {form}")
+        for name, part, allowed in zip(
+            names, (asked, chosen, rejected), (("user", "system", "tool"), *[("assistant",)] * 2)
+        ):
+            if (role := part[-1].get("role")) not in allowed:
+                raise PairError(f"the last turn of {name!r} is of the role {role!r}: it must be the {allowed[0]}'s")
+        asked, last = "\n".join(m["content"] for m in asked), asked[-1]["content"]
+    if not isinstance(asked, str):
+        raise PairError(f"'prompt' is {type(asked).__name__}: {form}")
+    prompt, last, chosen, rejected = (text.strip() for text in (asked, last, _text(chosen), _text(rejected)))
+    if not prompt:
+        raise PairError("no 'prompt': say what is answered")
     if chosen == rejected:
-        return "chosen and rejected are equal: nothing to prefer, change one or remove the pair", nothing
+        raise PairError("chosen and rejected are equal: nothing to prefer, change one or remove the pair")
+    if len(last.encode()) >= 12 and (chosen.startswith(last) or rejected.startswith(last)):
+        raise PairError(
+            "an answer repeats the prompt: the question would be trained with it; keep it in 'prompt' alone"
+        )
     if max_length is not None and length(prompt) >= max_length:
-        return f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing", nothing
-    return None, (prompt, chosen, rejected)
+        raise PairError(f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing")
+    return prompt, chosen, rejected

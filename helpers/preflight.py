@@ -17,6 +17,54 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 SEVERITIES = ("error", "warning", "note")  # it will not work; it will cost you; you should know
+ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+MARKS = (  # of other models' templates and of the formats before them
+    "<|im_start|>", "<|im_end|>", "<start_of_turn>", "<end_of_turn>", "<|start_header_id|>", "<|eot_id|>", "[INST]", "[/INST]",
+    "<<SYS>>", "<|user|>", "<|assistant|>", "<|end_of_text|>", "<|endoftext|>", "### Instruction:", "### Response:",
+)  # fmt: skip
+FAULTS = {  # key: check, severity, reason, cure
+    "shape": ("shape", "error", "{}", 'write {{"prompt": ..., "completion": ...}} or {{"messages": [...]}}'),
+    "empty": ("empty answer", "error", "the completion is empty: nothing is trained", "write the answer, or remove the row"),
+    "gap": ("empty answer", "error", "the completion is {!r}", "an export's empty cell: write the answer"),
+    "special": ("special token", "error", "{} stands inside a text: the template's own marks would be read there",
+                "remove it from the text; let the template write it"),
+    "mark": ("special token", "warning", "{} stands inside a text: the mark of another template, read as plain text",
+             "give the turns as messages; let this model's template write its own marks"),
+    "characters": ("characters", "warning", "� in a text: it was decoded wrongly before", "read the source file in its own encoding"),
+    "refused": ("template", "error", "the chat template refuses the row: {}", "write the roles in the order that the template wants"),
+    "system": ("template", "error", "the chat template refuses the row: {}",
+               "this template has no system role: put its text before the first user turn"),
+    "otherwise": ("template", "error", "the row does not begin with the prompt as it is asked: another text is trained than used",
+                  "render both with one template and the same options (thinking on or off)"),
+    "before": ("template", "warning", "the template writes {!r} before the answer, and it is trained",
+               "ask with the same text before the answer, or turn it off when rendering"),
+    "other end": ("end of turn", "error", "the turn ends with {}, at which your model does not stop",
+                  "give it to generate: eos_token_id={}, beside the old ones"),
+    "no end": ("end of turn", "error", "no end token is trained after the answer: the model will not stop",
+               "end each completion with the template, or with tokenizer.eos_token"),
+    "two BOS": ("two BOS", "error", "the row starts with the BOS token twice", "tokenize rendered text with add_special_tokens=False"),
+    "question": ("labels", "warning", "the question is trained, too",
+                 "prompt and completion in two columns with completion_only_loss=True, or assistant_only_loss=True"),
+    "cut": ("cut", "error", "longer than max_length={}: the end of the answer is cut, and the end token with it",
+            "raise max_length, or shorten the row"),
+    "cut whole": ("cut", "error", "nothing of the answer is left within max_length", "raise max_length, or shorten the prompt"),
+    "contradiction": ("contradiction", "error", "the same prompt with another answer",
+                      "decide which answer is right; no model can learn both"),
+    "duplicate": ("duplicate", "warning", "the same row twice or more", "keep one: repeats count as extra epochs of that row"),
+    "leak": ("leak", "error", "the prompt stands among the held-out rows, too (but for case, punctuation, numbers)",
+             "remove it here; split by source or customer, not by row"),
+    "balance": ("balance", "warning", "{!r} is the answer of {} rows, {!r} of {}",
+                "write new rows for the rare answers; repeating them helps little (notebook 03)"),
+    "no pad": ("pad token", "error", "the tokenizer has no pad token: rows of a batch cannot be padded",
+               "tokenizer.pad_token = tokenizer.eos_token with trl's collator"),
+    "pad is end": ("pad token", "note", "pad and end are both {}: safe with trl, which masks by position",
+                   "with a collator that masks by value give padding a token of its own"),
+    "both halves": ("precision", "error", "fp16 and bf16 are both on", "choose one: bf16 from compute capability 8.0, else fp16"),
+    "half": ("precision", "error", "fp16=True on bfloat16 weights: gradients become NaN or are refused",
+             "bf16=True, or load the weights in float32"),
+    "no rate": ("learning rate", "error", "learning_rate={!r}", "a number such as 2e-4"),
+    "rate": ("learning rate", "warning", "{:g} is {}", "begin between {:g} and {:g} (notebook 06)"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,33 +96,24 @@ class Preflight:
         return all(f.severity == "note" for f in self.findings)
 
     def __str__(self) -> str:
-        head = f"{self.rows} rows, {self.tokens:,} tokens, {self.trained:,} of them trained: "
         count = Counter(f.severity for f in self.findings)
-        head += (
-            ", ".join(f"{count[s]} {s}s" if count[s] != 1 else f"1 {s}" for s in SEVERITIES if count[s]) or "no fault"
-        )
+        faults = ", ".join(f"{count[s]} {s}{'s' * (count[s] > 1)}" for s in SEVERITIES if count[s]) or "no fault"
+        head = f"{self.rows} rows, {self.tokens:,} tokens, {self.trained:,} of them trained: {faults}"
         return "\n".join([head, *map(str, self.findings)])
 
     def table(self):
         """The findings as a DataFrame: one line each."""
         import pandas as pd
 
-        names = ("severity", "check", "rows", "reason", "cure")
-        return pd.DataFrame(
-            [[f.severity, f.check, len(f.rows), f.reason, f.cure] for f in self.findings], columns=names
-        )
+        lines = [(f.severity, f.check, len(f.rows), f.reason, f.cure) for f in self.findings]
+        return pd.DataFrame(lines, columns=["severity", "check", "rows", "reason", "cure"])
 
 
 def preflight(
-    rows: Iterable[dict],
-    tokenizer,
-    max_length: int | None = None,
-    held_out: Iterable[dict] = (),
-    stop_ids: Iterable[int] | None = None,
-    completion_only: bool = True,
-    config: dict | None = None,
+    rows: Iterable[dict], tokenizer, max_length: int | None = None, held_out: Iterable[dict] = (),
+    stop_ids: Iterable[int] | None = None, completion_only: bool = True, config: dict | None = None,
     parameters: float | None = None,
-) -> Preflight:
+) -> Preflight:  # fmt: skip
     """Check rows as a trainer would read them.
 
     max_length: tokens a row may have; held_out: rows that must not be among `rows`; stop_ids: the ids at which your model stops
@@ -100,15 +139,15 @@ def preflight(
     report = Preflight(rows=len(rows))
     add = _Collector()
     stops = set(stop_ids) if stop_ids is not None else {tokenizer.eos_token_id}
-    prompts, questions, answers = [], [], []
+    seen, questions = [], []  # (row, prompt, answer); (row, what is asked)
     for number, row in enumerate(rows):
         parts = _parts(row)
         if isinstance(parts, str):
-            add("shape", "error", parts, 'write {"prompt": ..., "completion": ...} or {"messages": [...]}', number)
+            add("shape", number, of=[parts])
             continue
         prompt, completion = parts
         text, answer = _text(prompt), _text(completion)
-        prompts.append((number, text)), questions.append((number, _asked(prompt))), answers.append((number, answer))
+        seen.append((number, text.strip(), answer.strip())), questions.append((number, _asked(prompt)))
         _check_text(add, tokenizer, number, text, answer)
         encoded = _encode(add, tokenizer, number, prompt, completion) if answer.strip() else None
         if encoded is None:
@@ -117,9 +156,12 @@ def preflight(
         apart = "messages" not in row or bool((config or {}).get("assistant_only_loss"))  # else trl trains every turn
         masked = start if completion_only and apart and prompt else []
         report.tokens, report.trained = report.tokens + len(whole), report.trained + len(whole) - len(masked)
-        _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answer)
-    _check_set(add, prompts, questions, answers, held_out)
-    _check_tokenizer(add, tokenizer)
+        _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answer.strip())
+    _check_set(add, seen, questions, held_out)
+    if tokenizer.pad_token_id is None:
+        add("no pad")
+    elif tokenizer.pad_token_id == tokenizer.eos_token_id:
+        add("pad is end", of=[tokenizer.eos_token])
     _check_config(add, config or {}, parameters)
     report.findings = sorted(add.findings(), key=lambda f: SEVERITIES.index(f.severity))
     return report
@@ -131,8 +173,10 @@ class _Collector:
     def __init__(self):
         self.found: dict[tuple, list[int]] = {}
 
-    def __call__(self, check: str, severity: str, reason: str, cure: str, *rows: int) -> None:
-        self.found.setdefault((check, severity, reason, cure), []).extend(rows)
+    def __call__(self, key: str, *rows: int, of: Iterable = (), cure: Iterable = ()) -> None:
+        """A fault of `FAULTS` in these rows; `of` fills its reason, `cure` its cure."""
+        check, severity, reason, mend = FAULTS[key]
+        self.found.setdefault((check, severity, reason.format(*of), mend.format(*cure)), []).extend(rows)
 
     def findings(self) -> list[Finding]:
         return [Finding(*key, tuple(sorted(set(rows)))) for key, rows in self.found.items()]
@@ -143,29 +187,30 @@ def _parts(row) -> tuple | str:
     if not isinstance(row, dict):
         return f"a {type(row).__name__}, not a record"
     if "messages" in row:
-        messages = row["messages"]
-        if not _is_chat(messages):
+        if not _is_chat(row["messages"]):
             return "'messages' is not a list of {role, content}"
-        if messages[-1]["role"] != "assistant":
-            return f"the last message is the {messages[-1]['role']}'s: there is no answer to learn"
-        return messages[:-1], messages[-1:]
-    for name in ("prompt", "completion"):
-        value = row.get(name)
-        if not (isinstance(value, str) or _is_chat(value)):
-            return f"no {name!r} that is text or messages"
-    if isinstance(row["prompt"], str) != isinstance(row["completion"], str):
-        return "one of prompt and completion is text, the other messages"
-    return row["prompt"], row["completion"]
+        prompt, completion = row["messages"][:-1], row["messages"][-1:]
+    else:
+        for name in ("prompt", "completion"):
+            if not (isinstance(row.get(name), str) or _is_chat(row.get(name))):
+                return f"no {name!r} that is text or messages"
+        prompt, completion = row["prompt"], row["completion"]
+        if isinstance(prompt, str) != isinstance(completion, str):
+            return "one of prompt and completion is text, the other messages"
+    if isinstance(completion, str):
+        return prompt, completion
+    if unknown := {m["role"] for m in (*prompt, *completion)} - {*ROLES}:
+        return (
+            f"a turn of the role {min(unknown)!r}: templates know {', '.join(ROLES[:4])} (own_rows.as_chat converts)"
+        )
+    if completion[-1]["role"] != "assistant":
+        return f"the last message is the {completion[-1]['role']}'s: there is no answer to learn"
+    return prompt, completion
 
 
 def _is_chat(value) -> bool:
-    return (
-        bool(value)
-        and isinstance(value, list)
-        and all(
-            isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
-        )
-    )
+    texts = lambda m: isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+    return bool(value) and isinstance(value, list) and all(map(texts, value))
 
 
 def _text(part) -> str:
@@ -179,33 +224,17 @@ def _asked(part) -> str:
 
 def _check_text(add, tokenizer, number: int, prompt: str, answer: str) -> None:
     if not answer.strip():
-        add(
-            "empty answer",
-            "error",
-            "the completion is empty: nothing is trained",
-            "write the answer, or remove the row",
-            number,
-        )
+        add("empty", number)
     if answer.strip().lower() in ("nan", "none", "null", "#n/a", "#ref!"):
-        add(
-            "empty answer",
-            "error",
-            f"the completion is {answer.strip()!r}",
-            "an export's empty cell: write the answer",
-            number,
-        )
-    for token in tokenizer.all_special_tokens:
-        if token in prompt or token in answer:
-            add("special token", "error", f"{token} stands inside a text: the template's own marks would be read there",
-                "remove it from the text; let the template write it", number)  # fmt: skip
+        add("gap", number, of=[answer.strip()])
+    own = [token for token in tokenizer.all_special_tokens if token in prompt or token in answer]
+    for token in own:
+        add("special", number, of=[token])
+    for mark in MARKS:
+        if mark not in own and (mark in prompt or mark in answer):
+            add("mark", number, of=[mark])
     if "\ufffd" in prompt + answer:
-        add(
-            "characters",
-            "warning",
-            "� in a text: it was decoded wrongly before",
-            "read the source file in its own encoding",
-            number,
-        )
+        add("characters", number)
 
 
 def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int], list[int]] | None:
@@ -223,15 +252,11 @@ def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int],
         whole = _ids(tokenizer, prompt + completion, False)
     except Exception as fault:  # a template raises whatever it likes
         reason = str(fault).splitlines()[-1][:120]
-        system = bool(prompt) and prompt[0]["role"] == "system"
-        cure = "write the roles in the order that the template wants"
-        if system and "system" in reason.lower():
-            cure = "this template has no system role: put its text before the first user turn"
-        add("template", "error", f"the chat template refuses the row: {reason}", cure, number)
+        system = bool(prompt) and prompt[0]["role"] == "system" and "system" in reason.lower()
+        add("system" if system else "refused", number, of=[reason])
         return None
     if whole[: len(start)] != start:
-        add("template", "error", "the row does not begin with the prompt as it is asked: another text is trained than used",
-            "render both with one template and the same options (thinking on or off)", number)  # fmt: skip
+        add("otherwise", number)
         return None
     return start, whole
 
@@ -247,46 +272,21 @@ def _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answ
     if not ends or tokenizer.decode(trained[ends[-1] + 1 :]).strip():
         specials = [t for t in trained if t in tokenizer.all_special_ids or t in tokenizer.added_tokens_decoder]
         if specials and not tokenizer.decode(trained[trained.index(specials[-1]) + 1 :]).strip():
-            name = tokenizer.decode([specials[-1]])
-            add("end of turn", "error", f"the turn ends with {name}, at which your model does not stop",
-                f"give it to generate: eos_token_id={specials[-1]}, beside the old ones", number)  # fmt: skip
+            add("other end", number, of=[tokenizer.decode([specials[-1]])], cure=[specials[-1]])
         else:
-            add("end of turn", "error", "no end token is trained after the answer: the model will not stop",
-                "end each completion with the template, or with tokenizer.eos_token", number)  # fmt: skip
+            add("no end", number)
     bos = tokenizer.bos_token_id
     if bos is not None and whole[:2] == [bos, bos]:
-        add(
-            "two BOS",
-            "error",
-            "the row starts with the BOS token twice",
-            "tokenize rendered text with add_special_tokens=False",
-            number,
-        )
+        add("two BOS", number)
     if not masked:
-        add(
-            "labels",
-            "warning",
-            "the question is trained, too",
-            "prompt and completion in two columns with completion_only_loss=True, or assistant_only_loss=True",
-            number,
-        )
+        add("question", number)
     if max_length is not None and len(whole) > max_length:
-        lost = len(whole) - max_length
-        add("cut", "error", f"longer than max_length={max_length}: the end of the answer is cut, and the end token with it",
-            "raise max_length, or shorten the row", number)  # fmt: skip
-        if lost >= len(trained):
-            add(
-                "cut",
-                "error",
-                "nothing of the answer is left within max_length",
-                "raise max_length, or shorten the prompt",
-                number,
-            )
+        add("cut", number, of=[max_length])
+        if len(whole) - max_length >= len(trained):
+            add("cut whole", number)
     said = tokenizer.decode(trained, skip_special_tokens=True).strip()
-    if masked and answer.strip() and said != answer.strip() and said.endswith(answer.strip()):
-        extra = said[: -len(answer.strip())].strip()
-        add("template", "warning", f"the template writes {extra[:40]!r} before the answer, and it is trained",
-            "ask with the same text before the answer, or turn it off when rendering", number)  # fmt: skip
+    if masked and answer and said != answer and said.endswith(answer):
+        add("before", number, of=[said[: -len(answer)].strip()[:40]])
 
 
 MASK = re.compile(r"[\W_]+|\d+")
@@ -297,80 +297,40 @@ def _key(text: str) -> str:
     return MASK.sub(" ", text.lower()).strip()
 
 
-def _check_set(add, prompts, questions, answers, held_out) -> None:
+def _check_set(add, seen, questions, held_out) -> None:
     by_prompt: dict[str, dict[str, list[int]]] = {}
-    for (number, prompt), (_, answer) in zip(prompts, answers):
-        by_prompt.setdefault(prompt.strip(), {}).setdefault(answer.strip(), []).append(number)
+    for number, prompt, answer in seen:
+        by_prompt.setdefault(prompt, {}).setdefault(answer, []).append(number)
     for same in by_prompt.values():
         if len(same) > 1:
-            rows = [number for found in same.values() for number in found]
-            add(
-                "contradiction",
-                "error",
-                "the same prompt with another answer",
-                "decide which answer is right; no model can learn both",
-                *rows,
-            )
+            add("contradiction", *(number for found in same.values() for number in found))
         elif len(found := next(iter(same.values()))) > 1:
-            add(
-                "duplicate",
-                "warning",
-                "the same row twice or more",
-                "keep one: repeats count as extra epochs of that row",
-                *found[1:],
-            )
+            add("duplicate", *found[1:])
     others = {_key(_asked(p[0])) for row in held_out if not isinstance(p := _parts(row), str)}
-    leaks = [number for number, asked in questions if _key(asked) in others]
-    if leaks:
-        add("leak", "error", "the prompt stands among the held-out rows, too (but for case, punctuation, numbers)",
-            "remove it here; split by source or customer, not by row", *leaks)  # fmt: skip
-    counts = Counter(answer.strip() for _, answer in answers)
-    if 2 <= len(counts) <= max(2, len(answers) // 20) and (most := counts.most_common())[0][1] > 10 * most[-1][1]:
-        common, rare = most[0], most[-1]
-        rows = [number for number, answer in answers if answer.strip() == rare[0]]
-        add("balance", "warning", f"{common[0][:30]!r} is the answer of {common[1]} rows, {rare[0][:30]!r} of {rare[1]}",
-            "write new rows for the rare answers; repeating them helps little (notebook 03)", *rows)  # fmt: skip
-
-
-def _check_tokenizer(add, tokenizer) -> None:
-    if tokenizer.pad_token_id is None:
-        add(
-            "pad token",
-            "error",
-            "the tokenizer has no pad token: rows of a batch cannot be padded",
-            "tokenizer.pad_token = tokenizer.eos_token with trl's collator",
-        )
-    elif tokenizer.pad_token_id == tokenizer.eos_token_id:
-        add("pad token", "note", f"pad and end are both {tokenizer.eos_token}: safe with trl, which masks by position",
-            "with a collator that masks by value give padding a token of its own")  # fmt: skip
+    if leaks := [number for number, asked in questions if _key(asked) in others]:
+        add("leak", *leaks)
+    counts = Counter(answer for *_, answer in seen).most_common()
+    if 2 <= len(counts) <= max(2, len(seen) // 20) and counts[0][1] > 10 * counts[-1][1]:
+        (common, many), (rare, few) = counts[0], counts[-1]
+        add("balance", *(n for n, _, a in seen if a == rare), of=[common[:30], many, rare[:30], few])
 
 
 def _check_config(add, config: dict, parameters: float | None) -> None:
-    rate, weights = config.get("learning_rate"), str(config.get("weights", ""))
+    rate = config.get("learning_rate")
     if config.get("fp16") and config.get("bf16"):
-        add(
-            "precision",
-            "error",
-            "fp16 and bf16 are both on",
-            "choose one: bf16 from compute capability 8.0, else fp16",
-        )
-    if config.get("fp16") and "bfloat16" in weights:
-        add(
-            "precision",
-            "error",
-            "fp16=True on bfloat16 weights: gradients become NaN or are refused",
-            "bf16=True, or load the weights in float32",
-        )
+        add("both halves")
+    if config.get("fp16") and "bfloat16" in str(config.get("weights", "")):
+        add("half")
     if rate is None:
         return
     low, high = (1e-6, 1e-4) if config.get("full") else (2e-5, 1e-3)
     if parameters is not None and parameters < 1e9:
         high *= 5  # a 135M took 2e-3 to 4e-3 in this course's record
     if not 0 < rate < 1:
-        add("learning rate", "error", f"learning_rate={rate!r}", "a number such as 2e-4")
+        add("no rate", of=[rate])
     elif not low <= rate <= high:
         word = "low: the loss will crawl" if rate < low else "high: the loss will swing or diverge"
-        add("learning rate", "warning", f"{rate:g} is {word}", f"begin between {low:g} and {high:g} (notebook 06)")
+        add("rate", of=[rate, word], cure=[low, high])
 
 
 def check_adapter(folder: str | Path, model) -> list[str]:
@@ -384,22 +344,18 @@ def check_adapter(folder: str | Path, model) -> list[str]:
     path = Path(folder) / "adapter_model.safetensors"
     if not path.is_file():
         return [f"{path.name} is not in {Path(folder).name}/: save the adapter with trainer.save_model(folder)"]
-    layers, faults, moved, missing = {name for name, _ in model.named_modules()}, [], 0, []
+    layers = {name for name, _ in model.named_modules()}
     with safe_open(path, "pt") as file:
         names = list(file.keys())
-        for name in names:
-            layer = re.sub(r"^base_model\.model\.|\.lora_(A|B|embedding_A|embedding_B).*$", "", name)
-            if layer not in layers:
-                missing.append(layer)
-            if ".lora_B" in name and file.get_tensor(name).abs().max() > 0:
-                moved += 1
-    if missing:
+        moved = any(file.get_tensor(name).any() for name in names if ".lora_B" in name)
+    layer = lambda name: re.sub(r"^base_model\.model\.|\.lora_(A|B|embedding_A|embedding_B).*$", "", name)
+    faults = []
+    if missing := [layer(name) for name in names if layer(name) not in layers]:
         faults.append(
             f"{len(missing)} of {len(names)} weights belong to layers that this model has not, such as {missing[0]}: they would be "
             "left out, and the answers be those of the base; load it into the model that it was trained on"
         )
     if not moved:
-        faults.append(
-            "every B matrix is zero: this adapter changes nothing; it was not trained, or the wrong one was saved"
-        )
+        why = "this adapter changes nothing; it was not trained, or the wrong one was saved"
+        faults.append(f"every B matrix is zero: {why}")
     return faults

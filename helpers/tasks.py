@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import json
 import random
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 DATA = Path(__file__).resolve().parent.parent / "data"
@@ -57,18 +58,13 @@ def load(name: str, split: str | None = None, n: int | None = None, seed: int | 
     """
     if name not in TASKS:
         raise ValueError(f"no set {name!r}: choose one of {', '.join(TASKS)}")
-    path = DATA / f"{name}.jsonl"
-    if not path.exists():
-        raise FileNotFoundError(f"data/{name}.jsonl is not there. `python -m data.make_data` writes it.")
-    with open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
+    rows = _read(name)
     if split is not None:
         splits = sorted({row["split"] for row in rows})
         rows = [row for row in rows if row["split"] == split]
         if not rows:
-            raise ValueError(
-                f"{name} has no split {split!r}: choose {' or '.join([', '.join(splits[:-1])] * (len(splits) > 1) + splits[-1:])}"
-            )
+            choice = " or ".join([", ".join(splits[:-1])] * (len(splits) > 1) + splits[-1:])
+            raise ValueError(f"{name} has no split {split!r}: choose {choice}")
     if n is not None:
         if not 0 < n <= len(rows):
             raise ValueError(f"n={n}: {name} {split or ''} has {len(rows)} rows")
@@ -89,25 +85,37 @@ def articles(version: int = 1) -> list[dict]:
     """
     if version not in (1, 2):
         raise ValueError(f"no version {version!r} of the handbook: choose 1 or 2")
-    path = DATA / "handbook_articles.jsonl"
-    if not path.exists():
-        raise FileNotFoundError(f"data/{path.name} is not there. `python -m data.make_data` writes it.")
-    with open(path, encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
     column = "text" if version == 1 else "text_v2"
-    return [{"id": row["id"], "title": row["title"], "text": row[column]} for row in rows]
+    return [{"id": row["id"], "title": row["title"], "text": row[column]} for row in _read("handbook_articles")]
 
 
-def chat(rows: list[dict], system: str) -> list[dict]:
+def _read(name: str) -> list[dict]:
+    path = DATA / f"{name}.jsonl"
+    if not path.exists():
+        raise FileNotFoundError(f"data/{name}.jsonl is not there. `python -m data.make_data` writes it.")
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def chat(rows: list[dict], system: str, columns: tuple[str, str] = ("prompt", "completion")) -> list[dict]:
     """Rows as trl's conversational prompt-completion format: the loss then covers the completion alone.
+
+    columns: the names of question and answer. ValueError for a row that lacks one of them.
 
     >>> chat([{"prompt": "Hi", "completion": "Hello"}], "Be brief.")[0]["completion"]
     [{'role': 'assistant', 'content': 'Hello'}]
     """
+    asked, said = columns
+    for number, row in enumerate(rows):
+        if missing := [name for name in columns if name not in row]:
+            has = f"row {number} lacks {', '.join(missing)}, it has {', '.join(map(str, row))}"
+            raise ValueError(
+                f"{has}: chat(rows, system, columns=(...)) takes other names, own_rows.as_chat other forms"
+            )
     return [
         {
-            "prompt": [{"role": "system", "content": system}, {"role": "user", "content": row["prompt"]}],
-            "completion": [{"role": "assistant", "content": row["completion"]}],
+            "prompt": [{"role": "system", "content": system}, {"role": "user", "content": row[asked]}],
+            "completion": [{"role": "assistant", "content": row[said]}],
         }
         for row in rows
     ]
@@ -118,17 +126,23 @@ def chat(rows: list[dict], system: str) -> list[dict]:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`exact`: every field right; `fields`: each one apart; `why`: the first fault in words, empty when exact."""
+    """`exact`: every field right; `fields`: each one apart; `why`: the first fault in words, empty when exact; `fenced`: wrong
+    for a code fence alone."""
 
     exact: bool
     fields: dict[str, bool]
     why: str = ""
+    fenced: bool = field(default=False, repr=False)
+
+
+FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
 
 
 def check_answer(task: str, answer: str, expected: str, accepted: list[str] | None = None) -> Verdict:
     """Compare one answer with the expected one. JSON is compared by value, not by spelling; text by its words.
 
-    With `accepted` (the everyday items) it is enough that the answer contains one of them as whole words.
+    With `accepted` (the everyday items) it is enough that the answer contains one of them as whole words; in a script without
+    spaces each character is one. Right JSON inside a code fence is wrong, and marked `fenced`. ValueError for an unknown task.
 
     >>> check_answer("routing", '{"queue": "K7", "priority": 2, "product": "N4"}',
     ...              '{"queue":"K7","priority":1,"product":"N4"}')
@@ -136,6 +150,10 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
     >>> check_answer("sentiment", " Good.", "good").exact
     True
     """
+    if task not in TASKS:
+        raise ValueError(
+            f"no set {task!r}: choose one of {', '.join(TASKS)}; of own rows compare the answers in your own check"
+        )
     if not TASKS[task].fields:
         said = f" {_words(answer)} "
         right = any(f" {_words(a)} " in said for a in accepted) if accepted else said.strip() == _words(expected)
@@ -146,7 +164,13 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
     try:
         given = json.loads(answer)
     except json.JSONDecodeError:
-        return Verdict(False, nothing, f"not JSON: {answer.strip()[:40]!r}")
+        why = f"not JSON: {answer.strip()[:40]!r}"
+        if inside := FENCE.search(answer):
+            inner = check_answer(task, inside[1], expected)
+            cure = "ask for JSON without a fence, or take the fence off before it is parsed"
+            why = f"inside a code fence: {inner.why}" if inner.why else f"right, but inside a code fence: {cure}"
+            return Verdict(False, nothing, why, fenced=inner.exact)
+        return Verdict(False, nothing, why)
     if not isinstance(given, dict):
         return Verdict(False, nothing, f"not a JSON object: {answer.strip()[:40]!r}")
     missing = object()
@@ -155,18 +179,11 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
         k: same(given.get(k, missing), wanted.get(k, missing)) or (k not in given and k not in wanted) for k in names
     }
     extra = sorted(set(given) - set(names))
-    why = ""
+    why = f"unknown field {extra[0]!r}" if extra else ""
     if wrong := [k for k in names if not fields[k]]:
         k = wrong[0]
-        why = (
-            f"{k} is missing"
-            if k not in given
-            else f"{k} should not be there"
-            if k not in wanted
-            else f"{k} is {given[k]!r}, should be {wanted[k]!r}"
-        )
-    elif extra:
-        why = f"unknown field {extra[0]!r}"
+        why = f"{k} is {given[k]!r}, should be {wanted[k]!r}" if k in given and k in wanted else f"{k} is missing"
+        why = f"{k} should not be there" if k not in wanted else why
     return Verdict(not why, fields, why)
 
 
@@ -192,8 +209,11 @@ def desk_style(reply: str) -> dict[str, bool]:
     }
 
 
-def _words(text: str) -> str:
-    return " ".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
+ALONE = re.compile("([\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])")
+
+
+def _words(text: str) -> str:  # Thai, kana, Chinese characters and Hangul: each is a word
+    return " ".join("".join(c if c.isalnum() else " " for c in ALONE.sub(r" \1 ", text.lower())).split())
 
 
 # ---------------------------------------------------------------- the probe

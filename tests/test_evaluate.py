@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers import evaluate, tasks
+from helpers import evaluate, labels, tasks
 from helpers.tasks import Verdict
 
 
@@ -457,3 +457,136 @@ def test_a_changed_function_is_measured_anew(tmp_path):
         return work
 
     assert [evaluate.cached(tmp_path, f(), 1) for f in (one, two, one)] == [2, 3, 2]
+
+
+# ---------------------------------------------------------------- templates, cut answers, own rows
+
+PLAIN = (
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+THINK = PLAIN.replace(
+    "m['content'] +", "('<think>\n\n</think>\n\n' if m['role'] == 'assistant' else '') + m['content'] +"
+)
+
+
+@pytest.fixture
+def spoken(tiny):
+    import copy
+
+    tokenizer = copy.deepcopy(tiny[1])
+    tokenizer.chat_template = PLAIN
+    return tokenizer
+
+
+def test_answers_are_scored_as_the_template_ends_and_frames_them(spoken):
+    """The ids that training sees, without the whitespace behind the turn."""
+    head = evaluate.encode_prompts(spoken, ASKED[:1])
+    tail = lambda text: evaluate.encode_answers(spoken, ASKED[:1], head, [text])[0]
+    yes = spoken("yes")["input_ids"]
+    assert tail("yes") == yes + [spoken.eos_token_id]
+    spoken.chat_template = THINK
+    assert spoken.decode(tail("yes")) == "<think>\n\n</think>\n\nyes<|im_end|>"
+    spoken.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    spoken.chat_template = PLAIN.replace("<|im_end|>", "<end_of_turn>")
+    turn = spoken.convert_tokens_to_ids("<end_of_turn>")
+    assert labels.end_of_turn(spoken) == turn != spoken.eos_token_id
+    head = evaluate.encode_prompts(spoken, ASKED[:1])
+    assert tail("yes") == yes + [turn]
+    spoken.chat_template = PLAIN.replace("<|im_end|>\n", "\n")  # ends with nothing
+    head = evaluate.encode_prompts(spoken, ASKED[:1])
+    assert tail("yes") == yes + [spoken.eos_token_id]
+
+
+def test_a_greedy_answer_is_exact_where_a_turn_ends_with_another_token(tiny, spoken):
+    """The model made to say one token and then the template's end: 1 of 1, where eos alone would give 0."""
+    import torch
+
+    model, turn = tiny[0], 16  # of the vocabulary's special tokens, not the end token
+    spoken.chat_template = PLAIN.replace("<|im_end|>", spoken.decode([turn]))
+    assert labels.end_of_turn(spoken) == turn != spoken.eos_token_id
+    said = spoken("yes", add_special_tokens=False)["input_ids"]
+    wanted = iter(said + [turn])
+    logits = torch.full((1, len(said) + 2, len(spoken)), -1.0)
+    for place, token in enumerate(wanted):
+        logits[0, place, token] = 5.0
+
+    class Says(torch.nn.Module):
+        config, training = model.config, False
+
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, ids, **kw):
+            import types
+
+            return types.SimpleNamespace(logits=logits[:, : kw["logits_to_keep"]])
+
+    assert evaluate.score_completions(Says(), spoken, ASKED[:1], ["yes"], bar=False).exact.tolist() == [True]
+
+
+def test_a_template_that_refuses_a_prompt_is_quoted_with_the_cure(spoken):
+    spoken.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
+    )
+    with pytest.raises(
+        ValueError, match=r"refuses prompt 1 \(system, user\): System role.*before the first user turn"
+    ):
+        evaluate.encode_prompts(spoken, [ASKED[0], [{"role": "system", "content": "Be brief."}, *ASKED[0]]])
+
+
+def test_answers_that_were_cut_are_counted(tiny):
+    """One model that ends its turn at once, and one that never does."""
+    import torch
+
+    model, tokenizer = tiny
+    said = evaluate.generate(model, tokenizer, ASKED, max_new_tokens=3, batch_size=2, bar=False)
+    ids = [tokenizer.apply_chat_template(p, add_generation_prompt=True, return_dict=False) for p in ASKED]
+    ended = []
+    for row in ids:
+        out = model.generate(
+            torch.tensor([row]), max_new_tokens=3, do_sample=False, pad_token_id=tokenizer.pad_token_id
+        )
+        ended.append(bool((out[0, len(row) :] == tokenizer.eos_token_id).any()))
+    assert said.cut.tolist() == [not e for e in ended] and said.cut.any()
+    stop = model.generation_config.eos_token_id
+    try:  # every token is an end: nothing is cut
+        model.generation_config.eos_token_id = list(range(len(tokenizer)))
+        assert not evaluate.generate(model, tokenizer, ASKED, max_new_tokens=3, bar=False).cut.any()
+    finally:
+        model.generation_config.eos_token_id = stop
+    assert evaluate.generate(model, tokenizer, []) == [] and not len(evaluate.generate(model, tokenizer, []).cut)
+
+
+def test_a_card_tells_cut_and_fenced_answers_apart():
+    rows = [
+        {"prompt": "t", "family": f"f{i}", "completion": '{"queue":"K7","priority":1,"product":"N4"}'}
+        for i in range(4)
+    ]
+    card = evaluate.ReportCard(rows, lambda a, r: tasks.check_answer("routing", a, r["completion"]))
+    right = rows[0]["completion"]
+    answers = evaluate.Answers([right, f"```json\n{right}\n```", right[:9], "{}"])
+    answers.cut = np.array([False, False, True, False])
+    card.add("one", answers)
+    line = card.table().loc["one"]
+    assert line["cut short"] == line["right but fenced"] == "25%" and line["whole record"].startswith("25%")
+    card.add("one", [right] * 4)
+    assert {"cut short", "right but fenced"}.isdisjoint(card.table().columns)
+    card.add("kept", list(answers), cut=[True] * 4)  # as a file gives it back
+    assert card.table().loc["kept", "cut short"] == "100%"
+
+
+def test_a_card_of_own_rows_needs_no_family_and_no_prompt():
+    rows = [{"question": f"q{i}", "answer": "y"} for i in range(4)]
+    card = evaluate.ReportCard(rows, lambda a, r: Verdict(a == r["answer"], {"answer": a == r["answer"]}, "no"))
+    card.add("one", ["y", "y", "n", "y"]), card.add("two", ["n"] * 4)
+    assert card.table().loc["one", "whole record"].startswith("75%") and len(set(card.families)) == 4
+    assert "ticket  q0" in card.wins_and_losses("one", "two") and card.difference("one", "two").families == 4
+
+
+def test_what_is_kept_is_what_is_read_again(tmp_path):
+    def work():
+        return {"pair": (1, 2)}
+
+    assert evaluate.cached(tmp_path, work) == evaluate.cached(tmp_path, work) == {"pair": [1, 2]}

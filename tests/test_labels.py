@@ -108,3 +108,30 @@ def test_the_legend_counts_the_trained_tokens(bundled):
         f">{len(ids) - labels.count(-100)} of {len(ids)} tokens trained"
         in viewer.show_labels(bundled[1], ids, labels).html
     )
+
+
+def test_the_end_is_the_templates(bundled):
+    """A turn that ends with another token than the end token is no fault; one that ends with neither is."""
+    import copy
+
+    tokenizer = copy.deepcopy(bundled[1])
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<end_of_turn>"]})
+    tokenizer.chat_template = tokenizer.chat_template.replace("<|im_end|>", "<end_of_turn>")
+    turn = tokenizer.convert_tokens_to_ids("<end_of_turn>")
+    ids, labels = row(tokenizer, tokenizer("yes")["input_ids"] + [turn, NL])
+    assert viewer.check_labels(tokenizer, ids, labels) == []
+    assert "no end token" in viewer.check_labels(bundled[1], ids, labels)[0]
+    (fault,) = viewer.check_labels(tokenizer, ids[:-2], labels[:-2])
+    assert "<|im_end|>" in fault and "<end_of_turn>" in fault
+
+
+def test_a_row_that_is_trained_whole_is_told_unless_that_is_meant(bundled):
+    """As trl makes it of `messages`: the question is trained, too."""
+    ids, _ = row(bundled[1], bundled[1]("yes")["input_ids"] + [END, NL])
+    (fault,) = viewer.check_labels(bundled[1], ids, ids)
+    assert "the question too" in fault and f"all {len(ids)} tokens" in fault
+    assert viewer.check_labels(bundled[1], ids, ids, completion_only=False) == []
+    padded = {"input_ids": [ids + [END]], "labels": [ids + [-100]], "attention_mask": [[1] * len(ids) + [0]]}
+    with pytest.raises(ValueError, match="row 0: all"):
+        viewer.check_batch(bundled[1], padded)
+    viewer.check_batch(bundled[1], padded, completion_only=False)

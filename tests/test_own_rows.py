@@ -119,6 +119,10 @@ def test_system_and_history_come_first_and_in_order():
     [
         ({"text": "x"}, "neither messages, ShareGPT"),
         ({"messages": SAID}, "nothing to learn"),
+        ({"conversations": "Hi"}, "'conversations' is no list of turns"),
+        ({"messages": ["Hi", "Ho"]}, "'messages' is no list of turns"),
+        ({"prompt": None, "completion": "Ho"}, "a turn has no text"),
+        ({"instruction": "Hi", "output": None}, "a turn has no text"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "role 'tool'"),
         ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, "list content"),
         ({"prompt": "a", "completion": "b", "tools": [1]}, "'tools' would be lost"),

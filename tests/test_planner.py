@@ -277,6 +277,7 @@ def test_a_config_that_cannot_be_is_refused(change, message):
         ({"length": 1.5}, "length 1.5"),
         ({"rank": -1}, "rank -1"),
         ({"checkpointing": 2}, "checkpointing 2"),
+        ({"checkpointing": "half"}, "checkpointing half"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change, message):
@@ -453,3 +454,192 @@ def test_fused_and_compiled_save_half_of_the_way_each():
     )
     assert moved(fused=True) / moved() == moved(compiled=True) / moved() == pytest.approx(0.8)
     assert moved(fused=True, compiled=True) / moved() == pytest.approx(0.64)
+
+
+# ---------------------------------------------------------------- experts, other configs, offloading, several cards
+
+MIXTRAL = {"vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 8, "num_local_experts": 8, "num_experts_per_tok": 2, "tie_word_embeddings": False}  # fmt: skip
+QWEN3_30B = {"vocab_size": 151936, "hidden_size": 2048, "intermediate_size": 6144, "num_hidden_layers": 48, "num_attention_heads": 32,
+             "num_key_value_heads": 4, "head_dim": 128, "num_experts": 128, "num_experts_per_tok": 8, "moe_intermediate_size": 768,
+             "decoder_sparse_step": 1, "mlp_only_layers": [], "tie_word_embeddings": False}  # fmt: skip
+DEEPSEEK_V3 = {"vocab_size": 129280, "hidden_size": 7168, "intermediate_size": 18432, "num_hidden_layers": 61, "num_attention_heads": 128,
+               "num_key_value_heads": 128, "n_routed_experts": 256, "num_experts_per_tok": 8, "moe_intermediate_size": 2048,
+               "n_shared_experts": 1, "first_k_dense_replace": 3, "q_lora_rank": 1536, "kv_lora_rank": 512, "qk_rope_head_dim": 64,
+               "qk_nope_head_dim": 128, "v_head_dim": 128, "tie_word_embeddings": False}  # fmt: skip
+QWEN2_57B = {"vocab_size": 151936, "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28,
+             "num_key_value_heads": 4, "num_experts": 64, "num_experts_per_tok": 8, "moe_intermediate_size": 2560,
+             "shared_expert_intermediate_size": 20480, "tie_word_embeddings": False}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "config, total, active",
+    [(MIXTRAL, 46.7, 12.9), (QWEN3_30B, 30.5, 3.3), (DEEPSEEK_V3, 671, 37), (QWEN2_57B, 57.4, 14.2)],
+)
+def test_experts_count_as_published_in_memory_all_of_them_in_time_those_active(config, total, active):
+    shape = Shape.of(config)
+    assert shape.parameters / 1e9 == pytest.approx(total, rel=0.005)
+    assert shape.active_parameters / 1e9 == pytest.approx(active, rel=0.02)
+    mine = Plan(shape, method="full", checkpointing=0.0)
+    assert mine.memory(FIT)["weights"] == pytest.approx(2 * shape.parameters / GIB)
+    head = shape.vocab * shape.hidden
+    linear = 6 * (shape.active_parameters - shape.other_parameters) + 8 * head  # its tiles are computed again
+    attention = 2 * shape.layers * shape.heads * shape.head_dim * 1024 * 3.5
+    assert mine.operations() / mine.tokens == pytest.approx(linear + attention)
+    assert SEVEN.active_parameters == SEVEN.parameters and SEVEN.expert_parameters == 0
+
+
+def test_experts_agree_with_transformers_bitsandbytes_and_peft(tmp_path):
+    """A layer without and one with experts: parameters, what 4 bits leave alone, and what peft's adapters train."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig, Qwen3MoeConfig
+
+    config = lambda **more: Qwen3MoeConfig(
+        vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, head_dim=16,
+        num_key_value_heads=2, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=32, **more,
+    )  # fmt: skip
+    model, shape = AutoModelForCausalLM.from_config(mixed := config(mlp_only_layers=[0])), Shape.of(mixed)
+    norms = sum(p.numel() for n, p in model.named_parameters() if "q_norm" in n or "k_norm" in n)  # not counted
+    assert shape.dense_layers == 1 and shape.parameters == sum(p.numel() for p in model.parameters()) - norms
+    model.save_pretrained(tmp_path)
+    four = AutoModelForCausalLM.from_pretrained(tmp_path, quantization_config=BitsAndBytesConfig(load_in_4bit=True))
+    packed = 2 * sum(p.numel() for p in four.parameters() if p.dtype == torch.uint8)
+    assert packed == shape.linear_parameters - shape.expert_parameters
+    model, shape = AutoModelForCausalLM.from_config(config()), Shape.of(config())
+    tuned = get_peft_model(model, LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM"))
+    assert shape.lora_parameters(2) == tuned.get_nb_trainable_parameters()[0]
+
+
+def test_experts_that_cannot_be_counted_are_refused():
+    mixtral = lambda **change: Shape.of(MIXTRAL | change)
+    for change, message in (
+        ({"num_experts_per_tok": None}, "lacks num_experts_per_tok"),
+        ({"num_experts_per_tok": 9}, "9 of 8 experts"),
+        ({"num_local_experts": "8"}, "'8' experts"),
+        ({"moe_intermediate_size": -1}, "width -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            mixtral(**change)
+    unknown = {k: v for k, v in MIXTRAL.items() if "experts" not in k} | {"moe_num_experts": 64}
+    with pytest.raises(ValueError, match="moe_num_experts: experts by this name"):
+        Shape.of(unknown)
+    assert Shape.of(MIXTRAL | {"num_local_experts": 0}).experts == 0
+    with pytest.raises(ValueError, match="kv_lora_rank but lacks v_head_dim"):
+        Shape.of(DEEPSEEK_V3 | {"v_head_dim": None})
+
+
+def test_the_language_model_inside_a_config_is_found():
+    whole = {"model_type": "a model that sees", "tie_word_embeddings": False, "text_config": planner.SHAPES["3B"]}
+    assert Shape.of(whole) == Shape.of(planner.SHAPES["3B"])  # its own word on ties counts
+    inner = {k: v for k, v in planner.SHAPES["7B"].items() if k != "tie_word_embeddings"}
+    assert Shape.of({"tie_word_embeddings": False, "text_config": inner}) == SEVEN
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (b'{"vocab_size": ', "is no JSON .*fetch it again"),
+        (b"[1, 2]", "holds a list, not an object"),
+        (json.dumps(planner.SHAPES["7B"]).encode("utf-16"), "is not UTF-8"),
+    ],
+)
+def test_a_config_file_that_cannot_be_read_is_named_with_its_cure(tmp_path, text, message):
+    (tmp_path / "config.json").write_bytes(text)
+    for source in (tmp_path, tmp_path / "config.json"):
+        with pytest.raises(ValueError, match=message):
+            Shape.of(source)
+    with pytest.raises(ValueError, match="a list is no model"):
+        Shape.of([1])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"head_dim": "x"}, "'head_dim': 'x'"),
+        ({"num_key_value_heads": 56}, "56: impossible, they must divide num_attention_heads 28"),
+        ({"num_key_value_heads": 5}, "they must divide"),
+    ],
+)
+def test_heads_that_cannot_be_are_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        Shape.of(planner.SHAPES["7B"] | change)
+
+
+def test_numpys_integers_are_whole_numbers_and_a_rank_stays_within_the_model():
+    few = plan(batch=np.int16(40), length=np.int32(1024), rank=np.int64(16))
+    assert few == plan(batch=40) and few.tokens == 40960  # of 16 bits they would overflow
+    assert Shape.of(planner.SHAPES["7B"] | {"hidden_size": np.int64(3584)}) == SEVEN
+    assert plan(rank=3584).rank == 3584
+    for rank in (3585, 10**6):
+        with pytest.raises(ValueError, match=f"rank {rank} exceeds the hidden size 3584"):
+            plan(rank=rank)
+
+
+def test_recorded_settings_without_checkpointing_and_with_offloading_are_within_10_percent():
+    """What the fit has not seen: either switch alone, no layer recomputed; activations in main memory."""
+    seen = 0
+    for run in recordings.load("09"):
+        for s in run["result"].get("settings", ()) if run["name"].startswith("measure-") else ():
+            plain = s.get("loss") != "logits" and not s["keep"] and s["embedding"] == "card" and not s["real"]
+            if s["fits"] and plain and (s["checkpointing"] == 0 or s["offload"]):
+                own = {
+                    k: s[k]
+                    for k in ("method", "rank", "batch", "length", "checkpointing", "optimizer", "fused")
+                    if k in s
+                }
+                mine = Plan(
+                    Shape.of(run["set"]["SHAPE"]), **own, compiled=bool(s["compiled"]), offload=bool(s["offload"])
+                )
+                assert mine.total() == pytest.approx(s["peak_gib"], rel=0.10), (run["name"], s["name"])
+                seen += 1
+    assert seen >= 12
+    few = Shape.of(planner.SHAPES["7B"] | {"vocab_size": 49152})
+    alone = Plan(few, checkpointing=0.0, fused=True)  # measured by another hand: 21.3
+    assert alone.total() == pytest.approx(21.3, rel=0.10)
+
+
+def test_offloading_takes_what_layers_keep_and_costs_time():
+    for share in (0.0, 0.5, 1.0):
+        here = plan(batch=4, length=4096, checkpointing=share)
+        away = dataclasses.replace(here, offload=True)
+        assert away.total(FIT) < here.total(FIT) and away.seconds(RATE, FIT) > here.seconds(RATE, FIT)
+    assert "activations in main memory" in dict(plan(batch=1, length=32768).advice(9.0, FIT))
+
+
+def test_paged_states_lie_outside_of_the_card():
+    for name, bytes_each in (("paged_adamw_8bit", 2 + 8 / 256), ("paged_adamw_32bit", 8), ("paged_adamw", 8)):
+        mine = plan(optimizer=name)
+        assert mine.memory(FIT)["optimizer"] == 0 and mine._states() == mine.trained * bytes_each
+        assert mine.seconds(RATE, FIT) > plan(optimizer="adamw_8bit").seconds(RATE, FIT)
+    assert plan(optimizer="adamw_bnb_8bit").memory(FIT) == plan(optimizer="adamw_8bit").memory(FIT)
+
+
+def test_memory_of_several_cards():
+    """DDP: everything on each. Sharded: weights, gradients and states over the cards, one layer gathered, activations whole."""
+    one = plan(method="full", batch=1, length=256)
+    ddp, sharded = dataclasses.replace(one, gpus=4), dataclasses.replace(one, gpus=4, sharded=True)
+    assert ddp.memory(FIT) == one.memory(FIT) == dataclasses.replace(one, sharded=True).memory(FIT)
+    weights, layer = 2 * SEVEN.parameters, 2 * SEVEN.linear_parameters / SEVEN.layers
+    parts = {k: v * GIB for k, v in sharded.memory(FIT).items()}
+    assert parts["weights"] == pytest.approx(weights / 4) and parts["gathered"] == pytest.approx(layer)
+    assert parts["gradients"] == pytest.approx(weights / 4) and parts["optimizer"] == pytest.approx(one._states() / 4)
+    long = plan(batch=16)
+    held = lambda p: sum(p.memory(FIT)[k] for k in ("activations", "loss"))
+    assert held(dataclasses.replace(long, gpus=4, sharded=True)) == pytest.approx(held(long))
+    assert dataclasses.replace(one, gpus=2).hours(1000, 3, RATE, FIT) == pytest.approx(one.hours(500, 3, RATE, FIT))
+    with pytest.raises(ValueError, match="gpus 0"):
+        plan(gpus=0)
+    assert plan("14B", method="full", batch=1).total(FIT) > room("H100") > plan(
+        "14B", method="full", batch=1, gpus=4, sharded=True).total(FIT)  # fmt: skip
+
+
+def test_the_command_line_plans_several_cards(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(planner, "FIT", tmp_path / "planner.json")
+    planner.FIT.write_text(json.dumps(dataclasses.asdict(START)), encoding="utf-8")
+    planner.main(["14B", "--method", "full", "--gpus", "8", "--sharded", "--card", "H100", "--batch", "1"])
+    said = capsys.readouterr().out
+    assert "gathered" in said and "change first" not in said and "tokens a second on 8 cards" in said
+    monkeypatch.setitem(planner.SHAPES, "mixtral", MIXTRAL)
+    planner.main(["mixtral"])
+    assert "46.7e9 parameters, 12.9e9 work on a token" in (said := capsys.readouterr().out) and "does not fit" in said

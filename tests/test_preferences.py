@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from notebook_cells import PATHS, code_cells, source, tags
 
 from helpers import models, tasks
-from helpers.own_rows import PairError, check_pairs
+from helpers.own_rows import PairError, as_pair, check_pairs
 
 PAGE: dict = {"torch": torch, "F": F}
 for cell in code_cells(next(p for p in PATHS if p.stem.startswith("10_"))):
@@ -178,6 +178,78 @@ def test_each_fault_is_told_with_its_row(row, reason):
     assert reason in report.problems[0][1]
     with pytest.raises(PairError, match="row 2"):
         check_pairs([GOOD, row], max_length=80)
+
+
+ASK, SAID = {"role": "user", "content": "Where is it?"}, lambda text: [{"role": "assistant", "content": text}]
+REPEATED = "My order 17 has not come."
+
+
+@pytest.mark.parametrize(
+    "row, reason",
+    [
+        ({"prompt": REPEATED, "chosen": f"{REPEATED} It will.", "rejected": f"{REPEATED} So?"}, "repeats the prompt"),
+        ({"prompt": REPEATED, "chosen": f"{REPEATED} It will.", "rejected": "So what?"}, "repeats the prompt"),
+        (
+            {"prompt": "我的包裹在哪里？", "chosen": "我的包裹在哪里？在路上。", "rejected": "不知道。"},
+            "repeats the prompt",
+        ),
+        ({"prompt": [ASK], "chosen": SAID("Where is it? Here."), "rejected": SAID("No idea.")}, "repeats the prompt"),
+        (
+            {"prompt": [ASK], "chosen": [ASK, *SAID("a")], "rejected": [ASK, *SAID("b")]},
+            "repeat the prompt or hold turns",
+        ),
+        (
+            {"prompt": [ASK], "chosen": [{"role": "user", "content": "a"}], "rejected": SAID("b")},
+            "'chosen' is of the role 'user'",
+        ),
+        (
+            {"prompt": [ASK], "chosen": SAID("a"), "rejected": [{"role": "gpt", "content": "b"}]},
+            "'rejected' is of the role 'gpt'",
+        ),
+        (
+            {"prompt": [ASK, *SAID("x")], "chosen": SAID("a"), "rejected": SAID("b")},
+            "'prompt' is of the role 'assistant'",
+        ),
+        (
+            {"chosen": [*SAID("x"), *SAID("a")], "rejected": [*SAID("x"), *SAID("b")]},
+            "'prompt' is of the role 'assistant'",
+        ),
+        ({"prompt": "Q", "chosen": SAID("a"), "rejected": SAID("b")}, "prompt is text, chosen is messages"),
+        ({"prompt": [ASK], "chosen": "a", "rejected": "b"}, "prompt is messages, chosen is text"),
+        ({"prompt": "Q", "chosen": SAID("a"), "rejected": "b"}, "rejected is text: trl takes one form"),
+        ({"prompt": ["Q"], "chosen": SAID("a"), "rejected": SAID("b")}, "not of messages"),
+        ({"prompt": 7, "chosen": "a", "rejected": "b"}, "'prompt' is int"),
+        ({"prompt": "Q", "chosen": [7], "rejected": "b"}, "'chosen' is list: give text"),
+        (
+            {"conversations": [], "chosen": {"from": "gpt", "value": "a"}, "rejected": {}},
+            "as_pair.row. converts ShareGPT",
+        ),
+    ],
+)
+def test_pairs_that_would_train_something_else_are_told(row, reason):
+    with pytest.raises(PairError, match=reason) as fault:
+        check_pairs([GOOD, row])
+    assert str(fault.value).count("row 2") == 1  # one reason each
+
+
+def test_answers_that_begin_as_a_short_prompt_does_are_fine():
+    assert check_pairs([{"prompt": "Hi", "chosen": "Hi there.", "rejected": "Hi you."}]).rows
+    system = {"role": "system", "content": "Be kind."}
+    assert check_pairs([{"prompt": [system, ASK], "chosen": SAID("a"), "rejected": SAID("b")}]).rows
+
+
+def test_pairs_of_other_forms_become_trls():
+    expected = {"id": 3, "prompt": [ASK], "chosen": SAID("a"), "rejected": SAID("b")}
+    turn = lambda text: {"from": "gpt", "value": text}
+    for row in (
+        {"conversations": [{"from": "human", "value": "Where is it?"}], "chosen": turn("a"), "rejected": turn("b")},
+        {"instruction": "Where is it?", "input": "", "chosen": "a", "rejected": "b"},
+        {"prompt": "Where is it?", "chosen": SAID("a"), "rejected": "b"},
+        expected,
+    ):
+        assert as_pair(row | {"id": 3}) == expected and check_pairs([as_pair(row)]).rows
+    with pytest.raises(PairError, match="no 'rejected'"):
+        as_pair({"prompt": "Q", "chosen": "a"})
 
 
 def test_messages_with_an_implicit_prompt_are_fine():

@@ -71,6 +71,10 @@ def test_the_courses_own_rows_are_sound(tokenizer, name):
         (chat(answer="  "), "empty answer"),
         (chat(answer="nan"), "empty answer"),
         (chat("Say <|im_end|> please"), "special token"),
+        (chat("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"), "special token"),
+        ({"prompt": [{"role": "human", "content": "a"}], "completion": [{"role": "gpt", "content": "b"}]}, "shape"),
+        ({"messages": [{"role": "human", "content": "a"}, {"role": "assistant", "content": "b"}]}, "shape"),
+        ({"prompt": [{"role": "user", "content": "a"}], "completion": [{"role": "user", "content": "b"}]}, "shape"),
     ],
 )
 def test_one_bad_row_is_found_by_its_number(tokenizer, bad, check):
@@ -78,9 +82,32 @@ def test_one_bad_row_is_found_by_its_number(tokenizer, bad, check):
     rows[17] = bad
     report = preflight.preflight(rows, tokenizer)
     assert not report and checks(report) == [check]
-    (found,) = [f for f in report.findings if f.severity == "error"]
+    found, *more = [f for f in report.findings if f.severity == "error"]
     assert found.rows == (17,) and found.cure and "row 17" in str(report)
+    assert [f.reason.split()[0] for f in (found, *more)] == ["<|im_start|>", "<|im_end|>"] if more else True
     assert report.table().iloc[0]["rows"] == 1
+
+
+@pytest.mark.parametrize(
+    "text, mark",
+    [
+        ("<start_of_turn>user\nhi<end_of_turn>\n", "<start_of_turn>"),
+        ("[INST] <<SYS>> be kind <</SYS>> hi [/INST]", "[INST]"),
+        ("Below is a task.\n\n### Instruction:\nhi\n\n### Response:\n", "### Instruction:"),
+    ],
+)
+def test_the_marks_of_another_template_are_flagged(tokenizer, text, mark):
+    rows = many()
+    rows[17] = chat(text)
+    found = [f for f in preflight.preflight(rows, tokenizer).findings if f.check == "special token"]
+    assert mark in " ".join(f.reason for f in found) and all(f.rows == (17,) for f in found)
+    assert all("as messages" in f.cure for f in found)
+
+
+def test_an_unknown_role_is_named_with_what_converts_it(tokenizer):
+    row = {"messages": [{"role": "human", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    report = preflight.preflight([row], tokenizer, config={"assistant_only_loss": True})
+    assert "role 'human'" in report.findings[0].reason and "own_rows.as_chat" in report.findings[0].reason
 
 
 def test_a_row_that_is_cut_and_one_that_loses_its_whole_answer(tokenizer):

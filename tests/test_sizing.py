@@ -278,6 +278,7 @@ ERRORS = [
     ("no runs", lambda: sizing.curve({}, [])),
     ("2 distinct sizes", lambda: sizing.curve({n: RUNS[n] for n in (50, 100)}, range(10))),
     ("one family a row", lambda: sizing.curve(RUNS, range(9))),
+    ("one seed at 50, 200 rows", lambda: sizing.curve(RUNS | {50: RUNS[50][:1], 200: RUNS[200][0]}, range(10))),
     ("0 or 1", lambda: sizing.curve(RUNS | {400: RUNS[50] * 0.5}, range(10))),
     ("a size", lambda: sizing.curve(RUNS | {0: RUNS[50]}, range(10))),
     ("factor 1", lambda: sizing.curve(RUNS, range(10)).gain(100, 1)),
@@ -364,7 +365,7 @@ def test_rows_needed_gives_a_95_percent_interval():
 
 def test_points_have_the_binomial_95_percent_interval():
     """100 rows, each a family, half of them right: the middle 95% of binomial(100, 1/2) are 40 to 60."""
-    runs = {n: np.arange(100)[None] < k for n, k in ((50, 30), (100, 50), (200, 50))}
+    runs = {n: np.tile(np.arange(100) < k, (2, 1)) for n, k in ((50, 30), (100, 50), (200, 50))}  # seeds that agree
     c = sizing.curve(runs, np.arange(100), resamples=4000)
     assert (c.points[1].low, c.points[1].high) == pytest.approx((0.40, 0.60), abs=0.011)
     assert c.points[1] == c.points[2]  # a resample draws the same families for all sizes
@@ -432,3 +433,33 @@ def test_the_noise_is_that_of_a_difference_of_two_means():
     """Two seeds 4 points apart: variance 0.0008, of a mean 0.0004, of a difference 0.0008."""
     found = sizing.diagnose([100, 200, 400], [[0.3, 0.34], [0.36, 0.4], [0.4, 0.44]], [1, 1, 1], floor=0.1)
     assert "noise ±0.06" in found.reason  # 0.0554; that of one mean would be 0.0392
+
+
+FALLS = {
+    "from the start": lambda n: 0.8 - 0.09 * np.log2(n / 50),
+    "from a peak": lambda n: 0.8 - 0.06 * np.log2(n / 200) ** 2,
+}
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_a_law_that_does_not_hold_says_so(seeds):
+    """Falling curves and one with a jump are told every time, flat and rising ones hardly ever; 20 each."""
+    told = {}
+    s_shaped = lambda n: 0.1 + 0.8 / (1 + (200 / n) ** 3)
+    sound = {"law": PowerLaw(0.92, 5, 0.5).at, "slow law": PowerLaw(0.95, 1.5, 0.2).at, "flat": lambda n: 0.6}
+    for name, at in (FALLS | sound | {"jump": s_shaped}).items():
+        rng, law = np.random.default_rng(10), type("", (), {"at": staticmethod(at)})
+        curves = [sizing.curve(*verdicts(law, 60, 4, seeds, rng), resamples=100, seed=i) for i in range(20)]
+        told[name] = [c.fault for c in curves]
+    assert all(all("falls from" in f for f in told[name]) for name in FALLS)
+    assert all("law misses the score at" in f for f in told["jump"])
+    assert sum(bool(f) for name in sound for f in told[name]) <= 3
+    c = curves[-1]
+    assert c.fault in str(c.predict(400)) and c.fault in str(c.gain(400)) and not c.points[0].fault
+
+
+def test_what_one_seed_says_of_a_step_is_marked():
+    runs = {n: np.arange(1000)[None] < k for n, k in ((100, 300), (200, 400))}
+    assert "one seed" in sizing.stop_growing(runs, np.arange(1000)).steps[0].reason
+    runs = {n: np.tile(v, (2, 1)) for n, v in runs.items()}
+    assert "one seed" not in sizing.stop_growing(runs, np.arange(1000)).steps[0].reason

@@ -290,3 +290,48 @@ def test_more_prose_than_there_is_is_refused_not_filled_with_empty_blocks():
     with pytest.raises(ValueError, match=r"prose of 10000000 tokens was asked for; the texts hold \d+: ask for fewer"):
         tasks.prose(10**7, words)
     assert {len(block) for block in tasks.prose(2048, words)} == {256}
+
+
+@pytest.mark.parametrize(
+    "answer, accepted, right",
+    [
+        ("答案是巴黎。", "巴黎", True),
+        ("首都是Paris。", "Paris", True),
+        ("東京です", "東京", True),
+        ("수도는 파리입니다", "파리", True),
+        ("答案是巴西。", "巴黎", False),
+        ("I like Parisian food", "Paris", False),
+        ("13", "3", False),
+    ],
+)
+def test_an_accepted_answer_is_found_within_a_script_without_spaces(answer, accepted, right):
+    assert tasks.check_answer("general", answer, accepted, [accepted]).exact is right
+
+
+WANTED = '{"queue": "K7", "priority": 1, "product": "N4"}'
+
+
+@pytest.mark.parametrize(
+    "answer, fenced, why",
+    [
+        (f"```json\n{WANTED}\n```", True, "right, but inside a code fence: ask for JSON without a fence"),
+        (f"Here it is:\n```\n{WANTED}\n```\nAnything else?", True, "right, but inside a code fence"),
+        (f"```json\n{WANTED.replace('K7', 'B2')}\n```", False, "inside a code fence: queue is 'B2', should be 'K7'"),
+        ("```json\n{\n```", False, "inside a code fence: not JSON"),
+        ("```", False, "not JSON"),
+    ],
+)
+def test_json_in_a_fence_is_wrong_and_told_apart(answer, fenced, why):
+    verdict = tasks.check_answer("routing", answer, WANTED)
+    assert not verdict.exact and not any(verdict.fields.values()) and verdict.fenced is fenced
+    assert verdict.why.startswith(why)
+
+
+def test_own_rows_are_asked_for_their_columns():
+    rows = [{"question": "a", "answer": "b"}]
+    with pytest.raises(ValueError, match="row 0 lacks prompt, completion, it has question, answer"):
+        tasks.chat(rows, "s")
+    (chat,) = tasks.chat(rows, "s", columns=("question", "answer"))
+    assert chat["prompt"][1]["content"] == "a" and chat["completion"][0]["content"] == "b"
+    with pytest.raises(ValueError, match="no set 'mine': choose one of sentiment"):
+        tasks.check_answer("mine", "a", "b")
