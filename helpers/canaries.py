@@ -7,7 +7,8 @@
 
 On a command line, with exit code 1 when a canary is broken and 2 when nothing could be asked:
 
-    python -m helpers.canaries canaries.json --url http://127.0.0.1:8080/v1
+    python -m helpers.canaries canaries.json --url http://127.0.0.1:8080/v1      # from the course's root
+    python canaries.py canaries.json --url http://127.0.0.1:8080/v1              # a copy: the standard library is enough
 """
 
 from __future__ import annotations

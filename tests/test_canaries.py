@@ -1,6 +1,7 @@
 """The canaries against a small server: a good one, three faults, and none at all."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -105,6 +106,13 @@ def test_nobody_there_is_one_clear_error(saved_file):
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 2 and "Traceback" not in run.stderr
     assert len(run.stderr.strip().splitlines()) == 1 and "start the server" in run.stderr and url in run.stderr
+
+
+def test_the_file_runs_where_there_is_no_course(serve, saved_file, tmp_path):
+    shutil.copy(canaries.__file__, tmp_path)
+    command = [sys.executable, "-I", "canaries.py", saved_file.name, "--url", serve(tuned)]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0 and "all 20 canaries answer as recorded" in run.stdout
 
 
 @pytest.mark.parametrize("status, text", [(404, "no such path"), (200, "<html>"), (200, "{}"), (200, "[]")])

@@ -2,9 +2,10 @@
 
     python data/runs/bench_11.py --job build/11 --llamafactory lf --swift sw --xtuner xt --trl .venv --out data/runs/11.jsonl
 
-Run it from the course's root with the course's Python. The job folder holds the frameworks' own config files, as the notebook
-writes them: `llamafactory.yaml` with `dataset_info.json`, `swift.yaml`, `xtuner.py`; paths in them are whole. trl has no such
-file: its settings stand in `train_trl`. Every framework starts by its own command in its own environment; `watch` only listens.
+Run it from the course's root with the course's Python. The job folder holds the files that the notebook writes from its one
+dict: `llamafactory.yaml` with `dataset_info.json`, and `swift.yaml`. xtuner's file was written by hand: `xtuner_11.py` beside this
+one, copied into the folder. trl has no such file: its settings stand in `train_trl`. Paths in the files are relative to the job
+folder, but for the model's. Every framework starts by its own command in its own environment; `watch` only listens.
 Lines of other names stay in the out file; `--only "swift" "xtuner, own template"` runs these lines alone. A run lasts 30 to 60 s.
 
 The environments, made in November 2026 (Python 3.11; `torchaudio` and `torchvision` are stubs: only text is trained here):
@@ -71,6 +72,7 @@ FILES = {  # a framework's config files; the first one is its command's argument
     "swift": ("swift.yaml",),
     "xtuner": ("xtuner.py",),
 }
+XTUNER = Path(__file__).with_name("xtuner_11.py")
 PACKAGES = ("torch", "transformers", "peft", "trl", "datasets", "accelerate", "tokenizers")
 OWN_PACKAGE = {"llamafactory": "llamafactory", "swift": "ms-swift", "xtuner": "xtuner"}
 VARIANTS = {
@@ -80,7 +82,7 @@ VARIANTS = {
     "xtuner": ("", "own template"),
 }
 NOTES = {
-    "trl": ["nothing patched; install_mb is the course's whole environment"],
+    "trl": ["nothing patched"],
     "llamafactory": ["torchaudio is a stub of one line: data/mm_plugin.py imports it, for sound only"],
     "swift": [
         "nothing patched",
@@ -274,7 +276,7 @@ def variant_of(job: Path, framework: str, variant: str) -> Path:
     folder.mkdir(exist_ok=True)
     shutil.copy(job / "rows.jsonl", folder)
     for name in FILES[framework]:
-        text = (job / name).read_text(encoding="utf-8").replace(str(job), str(folder))
+        text = (job / name).read_text(encoding="utf-8")
         if variant == "own template":  # the framework's own ChatML
             text, changed = re.subn(
                 "(?m)^prompt_template = .*$",
@@ -309,13 +311,8 @@ def older_folder(model: Path, folder: Path) -> None:
         (folder / name).symlink_to((model / name).resolve())
 
 
-def megabytes(folder: Path) -> int:
-    """What the files of an environment take on the disk, in MB; links are not followed."""
-    return round(sum(p.lstat().st_blocks * 512 for p in folder.rglob("*")) / 1e6)
-
-
 def config_lines(framework: str, job: Path) -> int:
-    """Lines of settings that a user writes: of the config files, or of `train_trl`; neither empty ones nor comments."""
+    """Lines that a user writes: of the config files, or of `train_trl` with its imports; neither empty ones nor comments."""
     texts = [(job / name).read_text(encoding="utf-8") for name in FILES[framework]] or [inspect.getsource(train_trl)]
     return sum(
         bool(line.strip()) and not line.lstrip().startswith(("#", '"""')) for t in texts for line in t.split("\n")
@@ -354,7 +351,6 @@ def run(framework: str, variant: str, job: Path, environment: Path, model: str) 
         "seconds_per_step": round(statistics.mean(b - a for a, b in zip(ends, ends[1:])), 3),  # steps 2 to 10
         "seconds": round(seconds, 1),
         "config_lines": config_lines(framework, job),
-        "install_mb": megabytes(environment),
         "install_minutes": float(minutes.read_text()) if minutes.exists() else None,
         "notes": NOTES[framework],
     }
@@ -396,6 +392,7 @@ def main() -> None:
     from helpers import models
 
     write_rows(job)
+    shutil.copy(XTUNER, job / "xtuner.py")
     model = models.locate("").path
     for framework, variants in VARIANTS.items():
         for variant in variants if getattr(args, framework) else ():
