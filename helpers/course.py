@@ -76,7 +76,8 @@ def content_key(path: Path) -> str:
 
 
 class PeakMemory(threading.Thread):
-    """Watches the resident memory of one process and its children, twice a second; `gib` is the most seen."""
+    """Watches the memory of one process and its children, twice a second; `gib` is the most seen. Pages that processes share
+    count once (on Linux; elsewhere in each)."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)
@@ -88,7 +89,11 @@ class PeakMemory(threading.Thread):
         while not self.stop.wait(0.5):
             try:
                 process = psutil.Process(self.pid)
-                total = sum(p.memory_info().rss for p in [process, *process.children(recursive=True)])
+                family = [process, *process.children(recursive=True)]
+                if len(family) == 1:
+                    total = process.memory_info().rss
+                else:
+                    total = sum(getattr(p.memory_full_info(), "pss", p.memory_info().rss) for p in family)
                 self.gib = max(self.gib, total / 2**30)
             except psutil.Error:
                 return

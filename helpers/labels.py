@@ -46,7 +46,7 @@ class LabelView:
         legend = (
             f"{sum(trained)} of {len(spans)} tokens trained (blue, underlined); the grey ones are read, not learned"
         )
-        self.html = f'<div style="line-height:2;font-family:monospace">{"".join(spans)}</div><div>{legend}</div>'
+        self.html = f'<div style="line-height:2;font-family:monospace">{"<wbr>".join(spans)}</div><div>{legend}</div>'
 
     def __repr__(self) -> str:
         return self.text

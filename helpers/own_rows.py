@@ -365,7 +365,14 @@ class PairReport(Report):
         text = self._listed(f"{len(self.rows)} of {self.total} pairs", "row")
         if not self.rows:
             return text
-        word = "length gives the label away: balance it, or it is what the model learns" if self.leaks else "fine"
+        few = len(self.rows) < 4  # chance alone gives any share
+        word = (
+            "too few pairs to tell"
+            if few
+            else "length gives the label away: balance it, or it is what the model learns"
+            if self.leaks
+            else "fine"
+        )
         return f"{text}\n  the longer answer is the chosen one in {self.longer_wins:.0%} of the pairs: {word}"
 
 
@@ -407,7 +414,7 @@ def check_pairs(
     >>> print(check_pairs(rows, strict=False))
     1 of 2 pairs can be used, 1 problems
       row 2: chosen and rejected are equal: nothing to prefer, change one or remove the pair
-      the longer answer is the chosen one in 100% of the pairs: fine
+      the longer answer is the chosen one in 100% of the pairs: too few pairs to tell
     """
     report, seen = PairReport(total=len(rows)), {}
     for number, row in enumerate(rows, 1):

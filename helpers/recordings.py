@@ -2,6 +2,7 @@
 
 - ``load("05")``             every run of a notebook, as written by `data/record.py`
 - ``find(runs, ...)``        the runs with these settings, in order of their seeds
+- ``paired(runs, ...)``      the runs of two settings on the seeds that both have
 - ``verdicts(runs, ...)``    right or wrong of each, as an array (seeds, rows), for an interval
 - ``pack(bits)``             verdicts as a short text, and ``unpack(text)`` back
 """
@@ -49,6 +50,19 @@ def find(runs: list[dict], kind: str, stage: str = "tuned", **settings) -> list[
         and all(r["set"].get(k) == v for k, v in settings.items())
     ]
     return sorted(found, key=lambda r: r["set"].get("SEED", 0))
+
+
+def paired(runs: list[dict], one: dict, other: dict, kind: str = "confirm", **common) -> tuple[list[dict], list[dict]]:
+    """Runs of two settings, each beside `common`, on the seeds that both have: two lists in the same order of seeds.
+
+    >>> run = lambda rank, seed: {"name": "confirm-a", "stage": "tuned", "set": {"RANK": rank, "SEED": seed}}
+    >>> a, b = paired([run(4, 3), run(4, 5), run(8, 5), run(8, 6)], {"RANK": 4}, {"RANK": 8})
+    >>> [r["set"] for r in a + b]
+    [{'RANK': 4, 'SEED': 5}, {'RANK': 8, 'SEED': 5}]
+    """
+    found = [{r["set"]["SEED"]: r for r in find(runs, kind, **common | setting)} for setting in (one, other)]
+    both = sorted(set(found[0]) & set(found[1]))
+    return [found[0][seed] for seed in both], [found[1][seed] for seed in both]
 
 
 def model_of(run: dict) -> str:

@@ -35,9 +35,15 @@ FREE = {  # functions that take **kwargs: the arguments that the notebooks may u
 }
 
 
+def python(cell):
+    """The cell's code, without the line that writes it into a file."""
+    first, _, rest = source(cell).partition("\n")
+    return rest if first.startswith("%%writefile") else source(cell)
+
+
 def calls(path):
     for cell in code_cells(path):
-        for node in ast.walk(ast.parse(source(cell))):
+        for node in ast.walk(ast.parse(python(cell))):
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
                 owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""

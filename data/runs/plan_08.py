@@ -166,9 +166,8 @@ def measured(runs: list[dict]) -> dict:
 
     def pairs(one: dict, other: dict) -> tuple[list[dict], list[dict]]:
         """Confirming runs of two settings by seed: those seeds that have both; none where they are under three."""
-        found = [{r["set"]["SEED"]: r for r in recordings.find(runs, "confirm", **middle | s)} for s in (one, other)]
-        both = sorted(set(found[0]) & set(found[1]))
-        return tuple([f[seed] for seed in both if len(both) >= 3] for f in found)
+        found = recordings.paired(runs, one, other, **middle)
+        return found if len(found[0]) >= 3 else ([], [])
 
     found = {}
     long, short = pairs({"STEPS": 400}, {"STEPS": 50})
