@@ -656,5 +656,5 @@ def test_memory_of_several_cards_as_recorded():
     for line in lines:
         numbers = bench_13.CONFIGS[line["shape"]]
         many = {"gpus": line["processes"], "sharded": line["launcher"] == "fsdp"}
-        mine = Plan(Shape.of(numbers), batch=line["job"]["rows_a_pass"], length=1024, optimizer="adamw_torch", **many)
+        mine = Plan(Shape.of(numbers), batch=line["set"]["rows_a_pass"], length=1024, optimizer="adamw_torch", **many)
         assert mine.total() == pytest.approx(max(line["result"]["peak_gib"]), rel=0.08), line["name"]

@@ -253,7 +253,8 @@ def run(
         "processes": processes,
         "cards": len(cards),
         "cap_gib": cap,
-        "job": job,
+        "stage": "run",
+        "set": job,
     }
     line |= {
         "wall_s": round(time.time() - began, 1),
@@ -436,7 +437,8 @@ def selection(
             "rows": size,
             "rows_a_shard": rows,
             "k": k,
-            "job": {},
+            "stage": "run",
+            "set": {},
         }
         line |= {
             "wall_s": round(wall, 1),
@@ -449,12 +451,12 @@ def selection(
         )  # the rows chosen are the same in every run: only the time is measured again
         if known.exists() and json.loads(known.read_text())["said"] == line["said"]:
             old = json.loads(known.read_text())
-            line |= {key: old[key] for key in ("radius", "exact_radius")}
+            line |= {key: old[key] for key in ("radius", "at_once_radius")}
             line["walls_s"] = [*old["walls_s"], line["wall_s"]]
             line["wall_s"] = min(line["walls_s"])  # of several runs the least disturbed
         else:
             _, _, radii = watched([sys.executable, "exact.py", str(k)])
-            line |= dict(zip(("radius", "exact_radius"), map(float, radii.split()), strict=True))
+            line |= dict(zip(("radius", "at_once_radius"), map(float, radii.split()), strict=True))
             line["walls_s"] = [line["wall_s"]]
         line["date"] = datetime.date.today().isoformat()
         out.mkdir(parents=True, exist_ok=True)
@@ -479,14 +481,14 @@ print(float(np.sqrt(near.max())), select_rows.k_center(x, int(sys.argv[1]))[1])
 
 def keep(line: dict, out: Path) -> None:
     """Write the setting's file whole, and say in one line how it went."""
-    line["job"] = {key: value for key, value in line["job"].items() if key not in ("model", "rows")}
+    line["set"] = {key: value for key, value in line["set"].items() if key not in ("model", "rows")}
     out.mkdir(parents=True, exist_ok=True)
     part = out / f"{line['name']}.part"
     part.write_text(json.dumps(line))
     part.rename(out / f"{line['name']}.json")
     r = line.get("result")
     if r:
-        tokens = line["job"]["rows_a_step"] * line.get("tokens_a_row", 0)
+        tokens = line["set"]["rows_a_step"] * line.get("tokens_a_row", 0)
         print(
             line["name"],
             f"{line['wall_s']:.0f} s",
