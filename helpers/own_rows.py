@@ -73,9 +73,9 @@ def read(
     tables = kind in (".csv", ".tsv")
     records = (_csv_rows if tables else _json_rows)(path, columns, report, encoding)
     for number, row in records:
-        if not report.rows and not report.problems and isinstance(row, dict) and columns[0] not in row:
+        if not report.rows and not report.problems and isinstance(row, dict) and not set(columns) <= set(row):
             if (form := form_of(row)) not in ("", "prompt and completion"):
-                raise DataError(f"{path.name} holds rows of the form {form}: own_rows.as_chat(row) converts one")
+                raise DataError(f"{path.name} holds rows of the form {form}: {_way(row, form)}")
         reason = _row_fault(row, columns, max_length, length)
         if reason is None and (first := place.get(row[columns[0]])) is not None:
             if all(report.rows[first][c] == row[c] for c in columns):
@@ -279,23 +279,55 @@ NOT_CONVERTED = ("tools", "functions", "images", "videos", "audios", "chosen", "
 def form_of(row: dict) -> str:
     """The form of a row by its columns; "" where it is none of these.
 
-    >>> form_of({"conversations": []}), form_of({"instruction": "a", "output": "b"}), form_of({"text": "c"})
+    >>> form_of({"conversations": []}), form_of({"instruction": "a", "output": "b"}), form_of({"ticket": "c"})
     ('ShareGPT', 'alpaca', '')
     """
+    if {"chosen", "rejected"} <= set(row) or {"chosen_messages", "rejected_messages"} <= set(row):
+        return "preference pair"
     if "messages" in row:
         return "messages"
     if "conversations" in row or "conversation" in row:
         return "ShareGPT"
     if "instruction" in row and "output" in row:
         return "alpaca"
+    if "query" in row and "response" in row:
+        return "query and response"
+    if "text" in row and len(row) == 1:
+        return "plain text"
     return "prompt and completion" if {"prompt", "completion"} <= set(row) else ""
+
+
+def _way(row: dict, form: str) -> str:
+    """What to do with a row of this form: the function that converts it, or why none does."""
+    if form == "plain text":
+        return "there is no question in it to answer; it is for further pretraining, which this course does not teach"
+    name = "as_pair" if form == "preference pair" else "as_chat"
+    try:
+        (as_pair if form == "preference pair" else as_chat)(row)
+    except DataError as fault:
+        return f"own_rows.{name}(row) refuses the first: {fault}"
+    return f"own_rows.{name}(row) converts one"
+
+
+def _turns(part: list) -> Iterator[tuple]:
+    """(role, text) of each turn; a pair {"human": ..., "assistant": ...} is two, text in parts is joined."""
+    for turn in part:
+        if called := [k for k in ("tool_calls", "function_call", "reasoning_content") if turn.get(k)]:
+            raise DataError(f"a turn's {called[0]!r} would be lost: this row needs a template that knows it")
+        if set(turn) and set(turn) <= set(ROLES):
+            yield from turn.items()
+            continue
+        text = turn.get("content", turn.get("value"))
+        if isinstance(text, list) and all(isinstance(piece, dict) and piece.get("type") == "text" for piece in text):
+            text = "".join(str(piece.get("text", piece.get("value", ""))) for piece in text)
+        yield turn.get("role", turn.get("from")), text
 
 
 def as_chat(row: dict) -> dict:
     """A row as trl's {"prompt": [messages], "completion": [one message]}; what it does not use is kept beside.
 
-    Read are: messages; ShareGPT; alpaca with input, system and history; prompt and completion as text or messages, with system and
-    history. DataError where the row has none of these forms, does not end with an assistant, or has what would be lost.
+    Read are: messages (also with text in parts); ShareGPT (also with pairs of human and assistant); alpaca with input, system and
+    history; query and response; prompt and completion as text or messages, with system and history. DataError where the row has none of these forms, does not end with an assistant, or has what would be lost.
 
     >>> as_chat({"instruction": "Add.", "input": "1 2", "output": "3", "id": 7})["prompt"]
     [{'role': 'user', 'content': 'Add.\\n1 2'}]
@@ -303,9 +335,15 @@ def as_chat(row: dict) -> dict:
     [{'role': 'assistant', 'content': 'Ho'}]
     """
     form = form_of(row)
-    if not form:
+    if form in ("", "plain text"):
         has = ", ".join(map(str, row))
         raise DataError(f"columns {has}: neither messages, ShareGPT, alpaca nor prompt and completion")
+    if isinstance(row.get("label"), bool):
+        raise DataError(
+            "the column 'label' says whether the answer is wanted: keep the wanted rows, without that column"
+        )
+    if form == "preference pair":
+        raise DataError("the column 'chosen' would be lost: own_rows.as_pair(row) converts a preference pair")
     if lost := [name for name in NOT_CONVERTED if row.get(name)]:
         raise DataError(f"the column {lost[0]!r} would be lost: this row needs a template that knows it")
     said = lambda role, text: {"role": role, "content": text}
@@ -317,10 +355,7 @@ def as_chat(row: dict) -> dict:
         name = next(n for n in ("messages", "conversations", "conversation") if n in row)
         if not isinstance(row[name], list) or not all(isinstance(turn, dict) for turn in row[name]):
             raise DataError(f"{name!r} is no list of turns, each with its role and text")
-        for turn in row[name]:
-            role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-            if called := [k for k in ("tool_calls", "function_call", "reasoning_content") if turn.get(k)]:
-                raise DataError(f"a turn's {called[0]!r} would be lost: this row needs a template that knows it")
+        for role, text in _turns(row[name]):
             if role not in ROLES or not isinstance(text, str):
                 what = f"a turn of role {role!r} with {type(text).__name__} content"
                 raise DataError(f"{what}: only text of {', '.join(ROLES)}")
@@ -330,6 +365,9 @@ def as_chat(row: dict) -> dict:
         asked = "\n".join(filter(None, (row["instruction"], row.get("input"))))
         turns += [said("user", asked), said("assistant", row["output"])]
         used |= {"instruction", "input", "output"}
+    elif form == "query and response":
+        turns += [said("user", row["query"]), said("assistant", row["response"])]
+        used |= {"query", "response"}
     else:
         for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
             turns += part if isinstance(part, list) else [said(role, part)]
@@ -377,16 +415,20 @@ class PairReport(Report):
 
 
 def as_pair(row: dict) -> dict:
-    """A preference pair of ShareGPT (`conversations`, two turns), alpaca (`instruction`, two texts) or texts as trl's messages.
+    """A preference pair as trl's messages: of ShareGPT (`conversations`, two turns), alpaca (`instruction`, two texts), texts, or two
+    whole conversations (`chosen` and `rejected` with the question in both, or `chosen_messages` and `rejected_messages`).
 
-    DataError as for `as_chat`.
+    DataError as for `as_chat`, PairError where the two do not answer one prompt.
 
     >>> said = {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello."},
     ...         "rejected": {"from": "gpt", "value": "Yo."}}
     >>> as_pair(said)["prompt"], as_pair(said)["rejected"]
     ([{'role': 'user', 'content': 'Hi'}], [{'role': 'assistant', 'content': 'Yo.'}])
     """
+    row = {{"chosen_messages": "chosen", "rejected_messages": "rejected"}.get(k, k): v for k, v in row.items()}
     both, rest = {}, {k: v for k, v in row.items() if k not in ("chosen", "rejected")}
+    if all(isinstance(row.get(name), list) and len(row[name]) > 1 for name in ("chosen", "rejected")):
+        return _whole_pair(row, rest)
     turns = next((k for k in ("messages", "conversations", "conversation") if k in rest), None)
     for name in ("chosen", "rejected"):
         if (answer := row.get(name)) is None:
@@ -398,6 +440,18 @@ def as_pair(row: dict) -> dict:
     if both["chosen"]["prompt"] != both["rejected"]["prompt"]:
         raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
     return both["chosen"] | {name: chat.pop("completion") for name, chat in both.items()}
+
+
+def _whole_pair(row: dict, rest: dict) -> dict:
+    """`as_pair` of two whole conversations; a `prompt` or `messages` beside them must say the same again."""
+    both = {name: as_chat({"messages": row[name]}) for name in ("chosen", "rejected")}
+    asked = both["chosen"]["prompt"]
+    if asked != both["rejected"]["prompt"]:
+        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
+    again, chosen = rest.pop("prompt", None), rest.pop("messages", None)
+    if again not in (None, asked, asked[-1]["content"]) or chosen not in (None, row["chosen"]):
+        raise PairError("'prompt' or 'messages' differs from the turns inside the answers: decide which is right")
+    return rest | {"prompt": asked} | {name: chat["completion"] for name, chat in both.items()}
 
 
 def check_pairs(

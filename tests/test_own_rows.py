@@ -99,7 +99,13 @@ FORMS = [
     {"instruction": "Hi", "input": "", "output": "Ho"},
     {"prompt": "Hi", "completion": "Ho"},
     {"prompt": SAID, "completion": [{"role": "assistant", "content": "Ho"}]},
-]
+    {"conversation": [{"human": "Hi", "assistant": "Ho"}]},  # as Firefly and ms-swift have it
+    {"query": "Hi", "response": "Ho"},  # ms-swift
+    {"messages": [  # LLaMA-Factory's newer files: text in parts
+        {"role": "user", "content": [{"type": "text", "value": "H"}, {"type": "text", "value": "i"}], "loss_weight": 0.0},
+        {"role": "assistant", "content": [{"type": "text", "text": "Ho"}]},
+    ]},
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", FORMS, ids=lambda row: own_rows.form_of(row))
@@ -119,6 +125,10 @@ def test_system_and_history_come_first_and_in_order():
     [
         ({"text": "x"}, "neither messages, ShareGPT"),
         ({"messages": SAID}, "nothing to learn"),
+        ({"messages": [*SAID, {"role": "assistant", "content": "Ho"}], "label": False}, "keep the wanted rows"),
+        ({"messages": SAID, "chosen": "a", "rejected": "b"}, "'chosen' would be lost: own_rows.as_pair"),
+        ({"chosen_messages": SAID, "rejected_messages": SAID}, "own_rows.as_pair"),
+        ({"conversation": [{"human": "Hi", "assistant": None}]}, "NoneType content"),
         ({"conversations": "Hi"}, "'conversations' is no list of turns"),
         ({"messages": ["Hi", "Ho"]}, "'messages' is no list of turns"),
         ({"prompt": None, "completion": "Ho"}, "a turn has no text"),
@@ -132,3 +142,25 @@ def test_system_and_history_come_first_and_in_order():
 def test_what_would_be_lost_is_refused(row, reason):
     with pytest.raises(own_rows.DataError, match=reason):
         own_rows.as_chat(row)
+
+
+@pytest.mark.parametrize(
+    "row, way",
+    [
+        ({"text": "Once upon a time."}, "plain text: there is no question in it"),
+        ({"prompt": "Q", "chosen": "a", "rejected": "b"}, r"preference pair: own_rows.as_pair\(row\) converts one"),
+        ({"conversations": [], "tools": "[1]"}, "own_rows.as_chat.row. refuses the first: the column 'tools'"),
+        ({"query": "Q", "response": "A"}, r"query and response: own_rows.as_chat\(row\) converts one"),
+    ],
+)
+def test_a_file_of_another_form_is_named_with_what_to_do(tmp_path, row, way):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(own_rows.DataError, match=way):
+        own_rows.read(path)
+
+
+def test_columns_that_are_named_are_read_whatever_their_form(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"query": "Q", "response": "A"}\n')
+    assert own_rows.read(path, columns=("query", "response")).rows == [{"query": "Q", "response": "A"}]

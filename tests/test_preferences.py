@@ -307,3 +307,20 @@ def test_log_odds_keep_their_digits_in_32_bits_too():
         chances = [Decimal(float(x)).exp() for x in log_p]
         expected = torch.tensor([float((p / (1 - p)).ln()) for p in chances])
     assert torch.allclose(log_odds(log_p), expected, rtol=1e-5)
+
+
+def whole(answer, question="Q"):
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def test_pairs_of_whole_conversations_as_public_files_have_them():
+    """UltraFeedback and Firefly write the question into both answers, and again beside them; LLaMA-Factory names them otherwise."""
+    wanted = {"prompt": whole("")[:1], "chosen": whole("a")[1:], "rejected": whole("b")[1:]}
+    firefly = {"prompt": "Q", "chosen": whole("a"), "rejected": whole("b"), "messages": whole("a"), "score_chosen": 9}
+    assert as_pair(firefly) == wanted | {"score_chosen": 9}
+    assert as_pair({"chosen_messages": whole("a"), "rejected_messages": whole("b")}) == wanted
+    assert check_pairs([as_pair(firefly)]).rows
+    with pytest.raises(PairError, match="'prompt' or 'messages' differs from the turns inside"):
+        as_pair(firefly | {"prompt": "Another question"})
+    with pytest.raises(PairError, match="follow different prompts"):
+        as_pair(firefly | {"rejected": whole("b", "Another question")})
