@@ -8,7 +8,7 @@ time: steps (Q5a), rank at the same alpha and rate (Q8d), rate, replay of everyd
 model's own words or in Python's, and a penalty on KL from the untouched model over the same questions, the rival of replay.
 Search: valid tickets; everyday questions of the half of `valid` that is not replayed; seeds 0-2. It chooses the weight of KL alone: the
 one with the most everyday questions right among those that lose at most 3 points of the new task.
-Confirm: test rows, once, seeds 3-9. Rules: claims.toml. Several tasks in one adapter (Q6) have no plan yet.
+Confirm: test rows, once, seeds 3-9. Rules: claims.toml. Several tasks in one adapter (Q6): plan_08_many.
 Not run yet: KL (8 of 12 searched, so no weight is chosen), 400 steps, seed 9 of both replays. The task has 4,000 rows: from 250
 steps on they are read again.
 """
@@ -19,6 +19,7 @@ import itertools
 
 import numpy as np
 
+from data.runs import plan_08_many
 from helpers import evaluate, recordings, tasks
 from helpers.recordings import pack
 
@@ -186,7 +187,7 @@ def measured(runs: list[dict]) -> dict:
     wide, narrow = pairs({"RANK": 128}, {"RANK": 2})
     if wide:
         found["Q8d"] = evaluate.over_seeds(prose(wide) - prose(narrow))
-    return found
+    return found | plan_08_many.measured(runs)
 
 
 if __name__ == "__main__":
