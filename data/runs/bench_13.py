@@ -1,9 +1,9 @@
 """The script of notebook 13 on several cards: losses, exact match, tokens/s and GiB a card, each setting a JSON file.
 
-    python data/runs/bench_13.py --part shapes --out out/13          # random weights at the shape of a 7B, a 32B, a 72B
-    python data/runs/bench_13.py --part real --model FOLDER --out out/13   # a real model, also scored on the test tickets
-    python data/runs/bench_13.py --part selection --out out/13       # on a CPU: rows from a million vectors
-    python data/runs/bench_13.py --merge out/13                      # what lies there, as data/runs/13.jsonl
+    python -m data.runs.bench_13 --part shapes --out out/13          # random weights at the shape of a 7B, a 32B, a 72B
+    python -m data.runs.bench_13 --part real --model FOLDER --out out/13   # a real model, also scored on the test tickets
+    python -m data.runs.bench_13 --part selection --out out/13       # on a CPU: rows from a million vectors
+    python -m data.runs.bench_13 --merge out/13                      # what lies there, as data/runs/13.jsonl
 
 Run it from the course's root on a machine with two or four cards. `train.py` is taken from the notebook's own cells and runs
 unchanged; only its job file and its launcher differ. Settings that are done are skipped. A setting that fails is recorded with
@@ -25,25 +25,21 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+from helpers import course, hardware, planner
 
-SHAPES = {  # Qwen2.5's own config.json files: the numbers of 7B, 32B and 72B
-    "7B": dict(
-        hidden_size=3584, num_hidden_layers=28, intermediate_size=18944, num_attention_heads=28, num_key_value_heads=4
-    ),
-    "32B": dict(
+ROOT = Path(__file__).resolve().parents[2]
+TOKENS = 1024  # of each row
+CONFIGS = {  # config.json's numbers; 32B and 72B from Qwen2.5's own
+    "7B": planner.SHAPES["7B"],
+    "32B": planner.SHAPES["7B"]
+    | dict(
         hidden_size=5120, num_hidden_layers=64, intermediate_size=27648, num_attention_heads=40, num_key_value_heads=8
     ),
-    "72B": dict(
+    "72B": planner.SHAPES["7B"]
+    | dict(
         hidden_size=8192, num_hidden_layers=80, intermediate_size=29568, num_attention_heads=64, num_key_value_heads=8
     ),
-    "tiny": dict(
-        hidden_size=128, num_hidden_layers=2, intermediate_size=256, num_attention_heads=4, num_key_value_heads=2
-    ),
 }
-VOCABULARY, TOKENS = 152_064, 1024  # tokens in the vocabulary; of each row
-CONFIGS = {name: shape | {"vocab_size": VOCABULARY, "tie_word_embeddings": False} for name, shape in SHAPES.items()}
 SMALL_CARD = 24.0  # GiB, an RTX 4090's
 JOB = {"revision": None, "rank": 16, "alpha": 32, "rate": 3e-4, "seed": 0, "save_every": 0, "four_bit": True}
 
@@ -122,9 +118,7 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
     from transformers import Qwen2Config
 
     storage = torch.bfloat16 if torch.cuda.is_available() else torch.float32
-    config = Qwen2Config(
-        vocab_size=VOCABULARY, tie_word_embeddings=False, max_position_embeddings=4096, **SHAPES[name]
-    )
+    config = Qwen2Config(max_position_embeddings=4096, **CONFIGS[name])
     width, middle = config.hidden_size, config.intermediate_size
     keys = width // config.num_attention_heads * config.num_key_value_heads
     of_attention = {
@@ -157,7 +151,7 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
         files[f"layer-{i:02}.safetensors"] = {f"model.layers.{i}.{key}": value for key, value in layer.items()}
     ends = {"model.norm.weight": torch.ones(width, dtype=storage)}
     for key in ("model.embed_tokens.weight", "lm_head.weight"):
-        ends[key] = (0.02 * torch.randn(VOCABULARY, width)).to(storage).cpu()
+        ends[key] = (0.02 * torch.randn(config.vocab_size, width)).to(storage).cpu()
     files["ends.safetensors"] = ends
     index = {
         "metadata": {"total_size": 0},
@@ -259,7 +253,7 @@ def run(
     line |= {
         "wall_s": round(time.time() - began, 1),
         "date": datetime.date.today().isoformat(),
-        "versions": versions(),
+        "versions": hardware.versions(),
     }
     line["card"] = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
     results = list(folder.glob("run-*/result.json"))
@@ -268,23 +262,6 @@ def run(
     text = (folder / "log.txt").read_text(errors="replace").splitlines()
     errors = [part for part in text if "Error" in part] or text[-3:]
     return line | {"failed": code, "error": [part.strip()[:300] for part in errors[:4]]}
-
-
-def versions() -> dict:
-    """Version of each package that trains."""
-    import importlib.metadata as of
-
-    names = ("torch", "transformers", "peft", "trl", "accelerate", "bitsandbytes", "deepspeed")
-    return {name: of.version(name) for name in names if _installed(name)}
-
-
-def _installed(name: str) -> bool:
-    import importlib.metadata as of
-
-    try:
-        return bool(of.version(name))
-    except of.PackageNotFoundError:
-        return False
 
 
 def score(folder: Path, model: str, rows: int) -> dict:
@@ -390,7 +367,6 @@ def selection(
 ) -> None:
     """The notebook's `select_rows.py` on ever more shards of one folder, and the choice from all rows at once beside it."""
     import numpy as np
-    import psutil
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -409,17 +385,14 @@ def selection(
 
     def watched(command: list[str]) -> tuple[float, float, str]:
         """Seconds, GiB at the peak of all its processes together, and what it printed."""
-        began, peak = time.time(), 0.0
+        began = time.time()
         child = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        while child.poll() is None:
-            try:
-                family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
-                peak = max(peak, sum(p.memory_full_info().pss for p in family) / 2**30)
-            except psutil.Error:
-                pass
-            time.sleep(0.1)
+        peak = course.PeakMemory(child.pid)
+        peak.start()
+        said, _ = child.communicate()
+        peak.stop.set()
         assert child.returncode == 0, command
-        return time.time() - began, peak, child.stdout.read()
+        return time.time() - began, peak.gib, said
 
     for size in sizes:
         for number in range(len(list(folder.glob("shard-*"))), size // rows):
