@@ -7,7 +7,8 @@ A plan is a list of runs: ``{"name": ..., "stage": ..., "set": {"RANK": 16, ...}
 tagged ``record`` and those tagged ``record-<stage>``, or with stage ``all`` every one but widgets and exercises; after the cell
 tagged ``parameters`` the run's settings replace the notebook's constants. A stage ``sft+dpo`` runs the cells of `sft`, then those of
 `dpo` alone; before each of the two the plan's ``before(space, number, stages)`` may change variables. At last the plan's
-``collect(space, stage)`` takes from the cells' variables what the run keeps; it is written with the environment as soon as the
+``collect(space, stage)`` takes from the cells' variables what the run keeps (what it reads and no page defines stands in the
+plan's ``SETTINGS``); it is written with the environment as soon as the
 run ends, and finished runs are skipped on a repeat. The plan is `data/runs/plan_NN.py`, or the one that a run names.
 The notebook therefore stays the one place where the experiment is written.
 """
@@ -111,9 +112,10 @@ def run_one(job: tuple) -> str:
                 linecache.cache[name] = len(source), None, source.splitlines(True), name  # for tracebacks and inspect
                 exec(compile(source, name, "exec"), space)
                 if is_parameters:
-                    if unknown := [k for k in run["set"] if k not in space]:
+                    own = getattr(plan, "SETTINGS", {})  # what only this plan's `collect` reads
+                    if unknown := [k for k in run["set"] if k not in space and k not in own]:
                         raise KeyError(f"{run['name']} sets {unknown}, which the parameters cell does not define")
-                    space.update(run["set"])
+                    space.update(own | run["set"])
                     before(space, 0, stages)
         result = plan.collect(space, run["stage"])
         if broken := broken_weights(space.get("trainer")):  # a trainer logs a loss that is no number as 0

@@ -206,9 +206,9 @@ def decisions() -> dict[str, tuple[dict[str, str], str]]:
 def show(*ids: str) -> str:
     """Of some claims: the rule, what was measured on each model, and the verdict, as a notebook prints them.
 
-    >>> print(show("Q4b"))
-    Q4b  ... when the instructions are unlikely under the model
-        open: notebook 07
+    >>> print(show("Q9a"))
+    Q9a  which tool for whom
+        open: notebook 11
     """
     said, lines = decisions(), []
     for c in (CLAIMS[i] for i in ids):

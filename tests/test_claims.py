@@ -51,7 +51,7 @@ def test_verdicts(monkeypatch):
     with pytest.raises(ValueError, match="no part 'form'"):
         claims.verdict("Q2i", {"form": yes})
     with pytest.raises(ValueError, match="no rule yet"):
-        claims.verdict("Q4b", yes)
+        claims.verdict("Q9a", yes)
 
 
 def test_every_claim_has_its_clause_and_a_notebook_of_the_map():

@@ -89,8 +89,9 @@ SHAPE_SETTINGS = (  # each group at once, on cards of its own: name, shape, laun
 )
 REAL_SETTINGS = (  # `routing_words`, 16 rows a step in every setting: name, launcher, cards, rows a pass; not recorded yet
     (("real-ddp-4", "ddp", (0, 1, 2, 3), 4),),
-    (("real-1", "python", (0,), 8), ("real-fsdp-2", "fsdp", (2, 3), 8)),
+    (("real-1", "python", (0,), 8),),
     (("real-ddp-2", "ddp", (0, 1), 8),),
+    (("real-fsdp-2", "fsdp", (0, 1), 8),),
     (("real-deepspeed-2", "deepspeed", (0, 1), 8),),
 )
 

@@ -36,6 +36,7 @@ COMMON = {
     "KL_WEIGHT": 0.0,
     "EVAL_BATCH": 160,
 }
+SETTINGS = {"REPLAY": "", "KL_WEIGHT": 0.0, "ITEM_SPLIT": "test"}  # of `collect` alone: the page has no such constants
 SEARCH = {"EVAL_SPLIT": "valid", "EVAL_ROWS": 320, "ITEM_SPLIT": "valid", "ITEMS": None, "PROBE_TOKENS": 4096}
 CONFIRM = {"EVAL_SPLIT": "test", "EVAL_ROWS": 640, "ITEM_SPLIT": "test", "ITEMS": None, "PROBE_TOKENS": 20480}
 
@@ -87,6 +88,7 @@ def confirm(runs: list[dict]) -> list[dict]:
 
 def collect(space: dict, stage: str) -> dict:
     """Trains by the page's cells, measures before and after, and keeps verdicts by row, losses and KL."""
+    space["items"] = tasks.load("general", space["ITEM_SPLIT"], n=space["ITEMS"], seed=0)
     model, before = space["fresh_model"](), {}
     kept = space["own_answers"](model)
     used = {c["prompt"][1]["content"] for c in kept}
@@ -102,9 +104,10 @@ def collect(space: dict, stage: str) -> dict:
     prose = [{"input_ids": b, "completion_mask": [1] * len(b)} for b in blocks]
     source = {"everyday": everyday, "prose": prose, "": []}[space["REPLAY"]]
     rows = space["mix"](space["rows"], source, space["SHARE"], space["SEED"]) if source else space["rows"]
-    trainer_class = penalised(space["SFTTrainer"], everyday, space) if space["KL_WEIGHT"] else space["SFTTrainer"]
+    if space["KL_WEIGHT"]:
+        space["SFTTrainer"] = penalised(space["SFTTrainer"], everyday, space)
     del model
-    trainer = space["new_trainer"](rows, space["LEARNING_RATE"], trainer_class)
+    trainer = space["new_trainer"](rows, space["LEARNING_RATE"])
     trainer.train()
     space["trainer"] = trainer  # for the recorder's check of its weights
     model = trainer.model

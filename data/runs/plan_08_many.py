@@ -165,8 +165,9 @@ def trained(space: dict, rows: dict[str, list], parts: list[dict[str, float]]):
     steps = space["STEPS"] // len(parts)
     seen = [row for number, chance in enumerate(parts)
             for row in drawn(rows, chance, steps * space["BATCH"], space["SEED"] + 100 * number)]  # fmt: skip
-    how = [in_turn(space["SFTTrainer"], steps)] if len(parts) > 1 else []
-    space["trainer"] = space["new_trainer"](seen, space["LEARNING_RATE"], *how)
+    if len(parts) > 1:
+        space["SFTTrainer"] = in_turn(space["SFTTrainer"], steps)
+    space["trainer"] = space["new_trainer"](seen, space["LEARNING_RATE"])
     space["trainer"].train()
     return space["trainer"].model
 
