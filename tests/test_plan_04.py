@@ -41,7 +41,7 @@ def test_confirmed_runs_are_new_seeds_on_test():
 
 def test_a_tie_goes_to_the_lower_rate_and_a_gap_is_named():
     assert plan_04.best_rate(searched(best=None), "policy", "r64") == min(plan_04.RATES)
-    with pytest.raises(SystemExit, match="policy, r64-rslora: searched runs are missing, the first at rate 0.0012"):
+    with pytest.raises(SystemExit, match="2 search runs for policy, r64-rslora, setting 0.0012: 3 are needed"):
         plan_04.confirm(searched()[:-1])
     with pytest.raises(SystemExit, match="this plan is for qwen-0.5b or qwen-1.5b"):
         plan_04.search("SmolLM2-135M-Instruct")

@@ -43,9 +43,9 @@ def test_every_way_gets_its_best_rate():
     assert (
         rates["turn"] == 6e-4 and rates["alone-extract"] == 3e-4 and rates["equal"] == 1e-4 and rates["merged"] == 1e-4
     )
-    with pytest.raises(SystemExit, match="turn: no rate has three searched seeds"):
+    with pytest.raises(SystemExit, match="turn: no setting has three searched seeds"):
         plan.best([made(r) for r in plan.search()], "turn")
-    with pytest.raises(SystemExit, match="back: the searched run of rate 0.0006 is missing"):
+    with pytest.raises(SystemExit, match="back: 1 searched runs are missing, the first is 0.0006"):
         plan.thin([made(r) for r in plan.search()][:-1])
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 
+from data.runs import choose
 from helpers import difficulty, evaluate, recordings, tasks
 from helpers.recordings import pack, start
 
@@ -79,35 +80,27 @@ def live() -> list[dict]:
     return [{"name": f"live-facts-s{s}", "stage": "tuned", "set": own | {"SEED": s}} for s in range(3, 6)]
 
 
-def share(run: dict, method: str) -> float:
-    """Share of right answers of one finished run."""
-    return float(recordings.unpack(run["result"]["methods"][method]["exact"]).mean())
-
-
 def best_prompt(runs: list[dict], task: str) -> tuple:
     """The prompt with the highest score on valid; a tie goes to the first named."""
-    by_name, model = {r["name"]: r for r in runs}, recordings.model_of(runs[0])
-    return max(PROMPTS, key=lambda p: share(by_name[prompted("search", task, *p, model)["name"]], "prompt"))
+    found = recordings.find(runs, "search", "prompt", TASK=task)
+    by_prompt = choose.scores(found, lambda r: choose.exact(r, "prompt"), "SHOTS", "NEAREST", "RULES")
+    return choose.best_few(by_prompt, PROMPTS, task, 1)[0]
 
 
 def confirm(runs: list[dict]) -> list[dict]:
     """The best of each on test."""
-    by_name, model = {r["name"]: r for r in runs}, recordings.model_of(runs[0])
-
-    def mean(names, method):
-        return sum(share(by_name[n], method) for n in names) / len(names)
-
-    plan = []
+    model, plan = recordings.model_of(runs[0]), []
     for task in PROMPT_TASKS:
         best = best_prompt(runs, task)
         plan.append(prompted("confirm", task, *best, model))
         if best != PROMPTS[5]:
             plan.append(prompted("confirm", task, *PROMPTS[5], model))  # the full one, for the figure
-    best = max(READINGS, key=lambda r: mean([read("search", *r, model)["name"]], "v1"))
-    plan.append(read("confirm", *best, model))
+    v1 = lambda r: choose.exact(r, "v1")
+    readings = choose.scores(recordings.find(runs, "search", "rag"), v1, "ARTICLES", "SHOTS")
+    plan.append(read("confirm", *choose.best_few(readings, READINGS, "rag", 1)[0], model))
     for learn in ("facts", "reader"):
-        names = lambda rate, learn=learn: [tuned("search", learn, rate, s, model)["name"] for s in range(3)]
-        rate = max(rates(model), key=lambda rate: mean(names(rate), "v1"))
+        found = choose.scores(recordings.find(runs, "search", LEARN=learn), v1, "LEARNING_RATE")
+        rate = choose.best(found, rates(model), learn)
         plan += [tuned("confirm", learn, rate, s, model) for s in range(3, 8)]
     return plan
 

@@ -22,6 +22,7 @@ import itertools
 
 import numpy as np
 
+from data.runs import choose
 from helpers import difficulty, evaluate, recordings, sizing, tasks
 from helpers.recordings import pack, start
 
@@ -72,19 +73,18 @@ def search(model: str = recordings.BUNDLED) -> list[dict]:
     ]
 
 
-def searched(runs: list[dict], kind: str, rate: float) -> list[float]:
-    """Scores on valid of one rate's search runs."""
-    model = recordings.model_of(runs[0])
-    begins = f"{start('search', model)}-{kind}-n{SEARCH_ROWS[kind]}-lr{rate:g}-"
-    return [right(r) for r in runs if r["name"].startswith(begins)]
+def searched(runs: list[dict], kind: str) -> dict[float, dict[int, float]]:
+    """{rate: {seed: score on valid}} of the search runs of a kind of task."""
+    found = recordings.find(runs, "search", TASK=kind, ROWS=SEARCH_ROWS[kind])
+    return choose.scores(found, right, "LEARNING_RATE")
 
 
 def thin(runs: list[dict]) -> list[dict]:
     """A larger model: the best two rates of every kind of task, with seeds 1 and 2; a tie goes to the lower rate."""
     model, plan = recordings.model_of(runs[0]), []
     for kind in KINDS:
-        best = sorted(LARGER_RATES, key=lambda rate: (-searched(runs, kind, rate)[0], rate))[:2]
-        plan += [tuned("search", kind, SEARCH_ROWS[kind], lr, s, 0.0, model) for lr in best for s in (1, 2)]
+        few = choose.best_few(searched(runs, kind), LARGER_RATES, kind)
+        plan += [tuned("search", kind, SEARCH_ROWS[kind], lr, s, 0.0, model) for lr in few for s in choose.MORE_SEEDS]
     return plan
 
 
@@ -98,25 +98,15 @@ def live() -> list[dict]:
 def right(run: dict) -> float:
     """What a searched run is judged by: whole answers right on valid; for `tone` replies that keep the form."""
     if run["set"]["TASK"] == "tone":
-        text = run["result"]["methods"]["style"]["exact"]
-        return float(recordings.unpack(text).mean())
+        return choose.exact(run, "style")
     return run["result"]["grades"][str(run["set"]["STEPS"])]["valid"]
 
 
 def best_rate(runs: list[dict], task: str) -> float:
-    """The rate of the task's kind with the highest mean on valid."""
+    """The rate of the task's kind with the highest mean on valid; of a larger model among those that were not thinned out."""
     kind = next(k for k, members in KINDS.items() if task.startswith(members))
-    small = recordings.model_of(runs[0]) == recordings.BUNDLED
-    means = {}
-    for rate in RATES[kind] if small else LARGER_RATES:
-        mine = searched(runs, kind, rate)
-        if len(mine) != 3 and (small or len(mine) != 1):  # of a larger model the worst rate has seed 0 alone
-            raise SystemExit(f"{len(mine)} search runs for {kind}, rate {rate:g}: 3 are needed")
-        if len(mine) == 3:
-            means[rate] = sum(mine) / 3
-    if not means:
-        raise SystemExit(f"no rate of {kind} has 3 search runs: run the plan `thin` first")
-    return max(means, key=lambda rate: (means[rate], -rate))
+    larger = recordings.model_of(runs[0]) != recordings.BUNDLED
+    return choose.best(searched(runs, kind), LARGER_RATES if larger else RATES[kind], kind, thinned=larger)
 
 
 def asked(task: str, model: str = recordings.BUNDLED) -> dict:

@@ -14,6 +14,7 @@ from collections import Counter
 
 import numpy as np
 
+from data.runs import choose
 from helpers import evaluate, recordings, selection, sizing, tasks
 from helpers.recordings import pack
 
@@ -60,21 +61,12 @@ def search() -> list[dict]:
     return plan + [raced("search", "paper", True, s, share) for share, s in itertools.product(SHARES, range(3))]
 
 
-def mean(runs: list[dict], start: str) -> float:
-    """Mean exact match of the runs whose name begins so."""
-    found = [r["result"]["methods"]["tuned"]["exact"] for r in runs if r["name"].startswith(start)]
-    if len(found) != 3:
-        raise SystemExit(f"{len(found)} runs begin with {start}: 3 are needed")
-    return float(np.mean([recordings.unpack(t).mean() for t in found]))
-
-
 def confirm(runs: list[dict]) -> list[dict]:
     """The chosen settings on test; a cut plan has fewer seeds of the race."""
-    rate = {
-        t: max(RATES, key=lambda lr: mean(runs, f"search-teacher-{TEACHERS.index(t)}-n400-lr{lr:g}-"))
-        for t in TEACHERS
-    }
-    share = max(SHARES, key=lambda s: mean(runs, f"search-race-paper-skewed-n{BUDGET}-share{s:g}-"))
+    taught_by = lambda t: recordings.find(runs, "search", "teacher", TEACHER=t)
+    rate = {t: choose.best(choose.scores(taught_by(t), choose.exact, "LEARNING_RATE"), RATES, t) for t in TEACHERS}
+    race = recordings.find(runs, "search", "race")
+    share = choose.best(choose.scores(race, choose.exact, "SHARE"), SHARES, "race")
     plan = [judged("confirm", s) for s in range(3, 8)]
     plan += [
         taught("confirm", t, n, rate[t], s)

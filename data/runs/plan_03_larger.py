@@ -16,8 +16,7 @@ from __future__ import annotations
 
 import itertools
 
-import numpy as np
-
+from data.runs import choose
 from data.runs.plan_03 import BUDGET, METHODS, SHARES, TEACHERS, split_of
 from helpers import recordings
 
@@ -32,6 +31,7 @@ FULL = {
     "CHECKPOINTING": False,
 }
 TAUGHT, RACED = range(3, 8), range(3, 10)  # confirming seeds
+ARMS = dict.fromkeys(TEACHERS, RATES) | {"race": list(itertools.product(RATES, SHARES))}  # what each may set
 
 
 def taught(kind: str, model: str, teacher: str, rows: int, rate: float, seed: int) -> dict:
@@ -52,62 +52,45 @@ def raced(
     return {"name": name + ("-repeated" if even else ""), "stage": "race", "set": own | FULL | split_of(kind)}
 
 
-def arms(model: str) -> dict[str, list]:
-    """{arm: its settings, each a function of the seed}: every teacher, and the race."""
-    found = {
-        teacher: [lambda seed, t=teacher, rate=rate: taught("search", model, t, 400, rate, seed) for rate in RATES]
-        for teacher in TEACHERS
-    }
-    found["race"] = [
-        lambda seed, rate=rate, share=share: raced("search", model, "paper", True, seed, rate, share)
-        for rate, share in itertools.product(RATES, SHARES)
-    ]
-    return found
+def tried(model: str, arm: str, setting, seed: int) -> dict:
+    """One search run of an arm: of a teacher its setting is a rate, of the race a rate and a share."""
+    if arm == "race":
+        return raced("search", model, "paper", True, seed, *setting)
+    return taught("search", model, arm, 400, setting, seed)
 
 
 def search(model: str = "qwen-1.5b") -> list[dict]:
     """Every setting on valid, seed 0."""
-    return [setting(0) for settings in arms(model).values() for setting in settings]
+    return [tried(model, arm, setting, 0) for arm, settings in ARMS.items() for setting in settings]
 
 
-def right(runs: list[dict]) -> dict[str, float]:
-    """{name of a search run: its whole-record exact match}."""
-    found = [r for r in runs if r["name"].startswith("search-")]
-    return {r["name"]: float(recordings.unpack(r["result"]["methods"]["tuned"]["exact"]).mean()) for r in found}
+def searched(runs: list[dict], arm: str) -> dict:
+    """{setting: {seed: exact match on valid}} of an arm."""
+    if arm == "race":
+        return choose.scores(recordings.find(runs, "search", "race"), choose.exact, "LEARNING_RATE", "SHARE")
+    return choose.scores(recordings.find(runs, "search", "teacher", TEACHER=arm), choose.exact, "LEARNING_RATE")
 
 
 def thin(runs: list[dict]) -> list[dict]:
     """The two best settings of every arm by seed 0, with seeds 1 and 2; a tie goes to the earlier, that is the lower rate."""
-    scores, plan = right(runs), []
-    for arm, settings in arms(recordings.model_of(runs[0])).items():
-        if missing := [s(0)["name"] for s in settings if s(0)["name"] not in scores]:
-            raise SystemExit(f"{arm}: {len(missing)} searched runs are missing, the first is {missing[0]}")
-        best_two = sorted(settings, key=lambda s: -scores[s(0)["name"]])[:2]
-        plan += [setting(seed) for setting in best_two for seed in (1, 2)]
+    model, plan = recordings.model_of(runs[0]), []
+    for arm, settings in ARMS.items():
+        few = choose.best_few(searched(runs, arm), settings, arm)
+        plan += [tried(model, arm, setting, seed) for setting in few for seed in choose.MORE_SEEDS]
     return plan
 
 
-def best(runs: list[dict], arm: str) -> dict:
-    """The settings of the arm's highest mean among those with three seeds; a tie goes to the lower rate."""
-    scores = right(runs)
-    whole = {}
-    for number, setting in enumerate(arms(recordings.model_of(runs[0]))[arm]):
-        same = [scores.get(setting(seed)["name"]) for seed in range(3)]
-        if None not in same:
-            whole[number] = np.mean(same)
-    if not whole:
-        raise SystemExit(f"{arm}: no setting has three searched seeds; run the plan `thin` first")
-    return arms(recordings.model_of(runs[0]))[arm][max(whole, key=whole.get)](0)["set"]
+def best(runs: list[dict], arm: str):
+    """The setting of the arm's highest mean among those with three seeds; a tie goes to the lower rate."""
+    return choose.best(searched(runs, arm), ARMS[arm], arm, thinned=True)
 
 
 def confirm(runs: list[dict]) -> list[dict]:
     """The chosen settings on test, by seed, so that a cut plan has fewer of them."""
     model, race, plan = recordings.model_of(runs[0]), best(runs, "race"), []
-    rate = {teacher: best(runs, teacher)["LEARNING_RATE"] for teacher in TEACHERS}
+    rate = {teacher: best(runs, teacher) for teacher in TEACHERS}
     for seed in RACED:
-        one = lambda *key, seed=seed, **more: raced(
-            "confirm", model, *key, seed, race["LEARNING_RATE"], race["SHARE"], **more
-        )
+        one = lambda *key, seed=seed, **more: raced("confirm", model, *key, seed, *race, **more)
         plan += [one(method, skewed) for skewed in (True, False) for method in METHODS]
         plan += [
             one("all", True, rows=0),

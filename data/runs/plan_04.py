@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import itertools
 
-from data.runs import plan_05
+from data.runs import choose, plan_05
 from helpers import planner, recordings
 from helpers.recordings import pack
 
@@ -76,30 +76,17 @@ def search(model: str = "qwen-1.5b") -> list[dict]:
 
 def known_rate(model: str, task: str) -> float:
     """The rate of r = 16, alpha = 32 that 05's search on valid found best, among those with three seeds."""
-    found = plan_05.scores(recordings.load("05", model), task)
-    means = {k[2]: plan_05.mean(v) for k, v in found.items() if k[:2] == (RANK, ALPHA) and len(v) == 3}
-    if not means:
-        raise SystemExit(f"{model}, {task}: 05 has no rate with three searched seeds at r = {RANK}, alpha = {ALPHA}")
-    return min(means, key=lambda rate: (-means[rate], rate))
-
-
-def scores(runs: list[dict], task: str, arm: str) -> dict[float, list[float]]:
-    """{rate: exact match on valid of each searched seed} of one arm."""
-    found: dict[float, list[float]] = {}
-    for r in runs:
-        if r["name"].startswith(f"search-{recordings.model_of(r)}-{task}-{arm}-lr"):
-            found.setdefault(r["set"]["LEARNING_RATE"], []).append(plan_05.exact(r))
-    return found
+    found, known = plan_05.scores(recordings.load("05", model), task), plan_05.grid(task, [(RANK, ALPHA)])
+    return choose.best(found, known, f"05 of {model}, {task}", thinned=True)[2]
 
 
 def best_rate(runs: list[dict], task: str, arm: str) -> float:
     """The rate of an arm: of 05 for the pair 4 against 16 bits, else of its own whole search."""
+    model = recordings.model_of(runs[0])
     if arm not in SEARCHED:
-        return known_rate(recordings.model_of(runs[0]), task)
-    found = scores(runs, task, arm)
-    if missing := [rate for rate in RATES if len(found.get(rate, [])) < len(SEARCH_SEEDS)]:
-        raise SystemExit(f"{task}, {arm}: searched runs are missing, the first at rate {missing[0]:g}")
-    return min(found, key=lambda rate: (-plan_05.mean(found[rate]), rate))
+        return known_rate(model, task)
+    found = recordings.find(runs, "search", TASK=task, **settings(arm, model))
+    return choose.best(choose.scores(found, choose.exact, "LEARNING_RATE"), RATES, f"{task}, {arm}")
 
 
 def confirm(runs: list[dict]) -> list[dict]:

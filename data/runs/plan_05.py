@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 
+from data.runs import choose
 from helpers import evaluate, recordings, tasks
 from helpers.recordings import pack
 
@@ -51,60 +52,38 @@ def search(model: str = "qwen-1.5b") -> list[dict]:
     ]
 
 
-def exact(run: dict, method: str = "tuned") -> float:
-    """Whole-record exact match of one finished run."""
-    return float(recordings.unpack(run["result"]["methods"][method]["exact"]).mean())
+def scores(runs: list[dict], task: str) -> dict[tuple, dict[int, float]]:
+    """{(rank, alpha, rate): {seed: exact match}} of the searched runs of one task."""
+    found = recordings.find(runs, "search", TASK=task, STEPS=STEPS.get(task, EARLIER["steps"]))
+    return choose.scores(found, choose.exact, "RANK", "ALPHA", "LEARNING_RATE")
 
 
-def scores(runs: list[dict], task: str) -> dict[tuple, list[float]]:
-    """{(rank, alpha, rate): exact match of each searched seed} of one task."""
-    found: dict[tuple, list[float]] = {}
-    for r in sorted(runs, key=lambda r: r["set"].get("SEED", 0)):
-        s = r["set"]
-        if (
-            r["name"].startswith("search-")
-            and r["stage"] == "tuned"
-            and s["TASK"] == task
-            and s["STEPS"] == STEPS.get(task)
-        ):
-            found.setdefault((s["RANK"], s["ALPHA"], s["LEARNING_RATE"]), []).append(exact(r))
-    return found
+def grid(task: str, pairs: list[tuple[int, int]]) -> list[tuple]:
+    """(rank, alpha, rate) of some (rank, alpha), lower rates first."""
+    return [(rank, alpha, rate) for rate in RATES[task] for rank, alpha in pairs]
 
 
-def arms(task: str) -> list[tuple[str, list[tuple]]]:
+def arms(task: str) -> dict[str, list[tuple]]:
     """What is compared: each rank over all its settings, and each alpha of rank 16 over its rates."""
-    grid = {r: [(r, m * r, rate) for m, rate in itertools.product(MULTIPLES, RATES[task])] for r in RANKS}
-    alphas = [(f"r=16, alpha={m * 16}", [(16, m * 16, rate) for rate in RATES[task]]) for m in MULTIPLES]
-    return [(f"r={r}", settings) for r, settings in grid.items()] + alphas
-
-
-def mean(values: list[float]) -> float:
-    """The arithmetic mean of `values`."""
-    return sum(values) / len(values)
+    ranks = {f"r={r}": grid(task, [(r, m * r) for m in MULTIPLES]) for r in RANKS}
+    return ranks | {f"r=16, alpha={m * 16}": grid(task, [(16, m * 16)]) for m in MULTIPLES}
 
 
 def thin(runs: list[dict]) -> list[dict]:
     """The two best settings of every arm by seed 0, with seeds 1 and 2."""
     model, plan = recordings.model_of(runs[0]), []
     for task in STEPS:
-        found = {k: v[0] for k, v in scores(runs, task).items()}
-        if missing := [s for _, settings in arms(task) for s in settings if s not in found]:
-            raise SystemExit(f"{task}: {len(missing)} searched runs are missing, the first is {missing[0]}")
-        keep = {s for _, settings in arms(task) for s in sorted(settings, key=lambda k: (-found[k], k[2]))[:2]}
-        plan += [tuned("search", task, *s, seed, model) for seed in (1, 2) for s in sorted(keep)]
+        found = scores(runs, task)
+        few = [choose.best_few(found, settings, f"{task}, {arm}") for arm, settings in arms(task).items()]
+        keep = sorted(set(itertools.chain(*few)))
+        plan += [tuned("search", task, *s, seed, model) for seed in choose.MORE_SEEDS for s in keep]
     return plan
 
 
 def best(runs: list[dict], task: str) -> dict[str, tuple]:
     """{arm: its best setting}: the highest mean among those with three seeds; a tie goes to the lower rate."""
-    found = {k: v for k, v in scores(runs, task).items() if len(v) == 3}
-    chosen = {}
-    for arm, settings in arms(task):
-        mine = [s for s in settings if s in found]
-        if not mine:
-            raise SystemExit(f"{task}, {arm}: no setting has three searched seeds; run the plan `thin` first")
-        chosen[arm] = min(mine, key=lambda s: (-mean(found[s]), s[2]))
-    return chosen
+    found = scores(runs, task)
+    return {arm: choose.best(found, settings, f"{task}, {arm}", thinned=True) for arm, settings in arms(task).items()}
 
 
 def confirm(runs: list[dict]) -> list[dict]:
@@ -152,42 +131,34 @@ def _difference(runs: list[dict], task: str, one: tuple, other: tuple) -> evalua
 
 def measured(runs: list[dict]) -> dict:
     """Q1a and Q1b of one model's runs; the 135M by its earlier grid, on routing."""
-    searched = [r for r in runs if r["name"].startswith("search-") and r["stage"] == "tuned"]
     if recordings.model_of(runs[0]) == "SmolLM2-135M-Instruct":
         return _measured_earlier(runs)
     found = {}
     for task, claim in (("routing_words", "Q1a"), ("policy", "Q1b")):
         if not any(r["name"].startswith("confirm-") and r["set"]["TASK"] == task for r in runs):
             continue
-        chosen, means = best(searched, task), {k: mean(v) for k, v in scores(searched, task).items()}
+        chosen = best(runs, task)
         if claim == "Q1a":
             own, rivals = "r=16", [arm for arm in chosen if "," not in arm and arm != "r=16"]
         else:
             own, rivals = "r=16, alpha=32", ["r=16, alpha=16", "r=16, alpha=64"]
-        rival = max(rivals, key=lambda arm: means[chosen[arm]])  # chosen on valid
-        if chosen[own] != chosen[rival]:
-            found[claim] = _difference(runs, task, chosen[own], chosen[rival])
+        rival = choose.best(scores(runs, task), [chosen[arm] for arm in rivals], task)  # on valid
+        if chosen[own] != rival:
+            found[claim] = _difference(runs, task, chosen[own], rival)
     return found
 
 
 def _measured_earlier(runs: list[dict]) -> dict:
     """The 135M: each (rank, alpha) at its own best of three rates on valid, as it was confirmed."""
-    means: dict[tuple, list[float]] = {}
-    for r in runs:
-        if r["name"].startswith("search-routing-r"):
-            s = r["set"]
-            means.setdefault((s["RANK"], s["ALPHA"], s["LEARNING_RATE"]), []).append(exact(r))
-    top = {}
-    for r, a in EARLIER["settings"]:
-        rates = sorted((k for k in means if k[:2] == (r, a)), key=lambda k: (-mean(means[k]), k[2]))
-        top[r, a] = rates[0]
-    value = lambda key: mean(means[top[key]])
-    own = max((k for k in top if k[0] == 16), key=value)
-    rival = max((k for k in top if k[0] != 16), key=value)
-    other = max(((16, 16), (16, 64)), key=value)
+    found = scores(runs, EARLIER["task"])
+    best = lambda settings: choose.best(found, settings, EARLIER["task"])
+    top = {pair: best(sorted(s for s in found if s[:2] == pair)) for pair in EARLIER["settings"]}
+    own = best([s for s in top.values() if s[0] == 16])
+    rival = best([s for s in top.values() if s[0] != 16])
+    other = best([top[16, 16], top[16, 64]])
     return {
-        "Q1a": _difference(runs, "routing", top[own], top[rival]),
-        "Q1b": _difference(runs, "routing", top[16, 32], top[other]),
+        "Q1a": _difference(runs, "routing", own, rival),
+        "Q1b": _difference(runs, "routing", top[16, 32], other),
     }
 
 

@@ -18,6 +18,7 @@ import itertools
 
 import numpy as np
 
+from data.runs import choose
 from helpers import curves, evaluate, recordings, tasks
 from helpers.recordings import pack
 
@@ -87,10 +88,9 @@ def collect(space: dict, stage: str) -> dict:
 
 def best_on_valid(runs: list[dict], task: str) -> float:
     """The rate of rank 16 with the highest mean exact match of the searched seeds; a tie goes to the lower rate."""
-    found: dict[float, list[float]] = {}
-    for r in recordings.find(runs, "search", "lora", RANK=16, TASK=task):
-        found.setdefault(r["set"]["LEARNING_RATE"], []).append(recordings.unpack(r["result"]["exact"]).mean())
-    return min(found, key=lambda rate: (-np.mean(found[rate]), rate))
+    found = recordings.find(runs, "search", "lora", RANK=16, TASK=task)
+    right = lambda r: recordings.unpack(r["result"]["exact"]).mean()
+    return choose.best(choose.scores(found, right, "LEARNING_RATE"), RATES, task)
 
 
 def advised(by_rate: dict[float, dict]) -> list[float]:

@@ -23,6 +23,7 @@ import itertools
 
 import numpy as np
 
+from data.runs import choose
 from helpers import evaluate, recordings, tasks
 from helpers.recordings import pack
 
@@ -54,32 +55,23 @@ def right(r: dict) -> float:
     return float(np.mean([recordings.unpack(bits).mean() for bits in r["result"]["exact"].values()]))
 
 
-def searched(runs: list[dict], way: str) -> dict[float, list[float]]:
-    """{rate: what each searched seed got right} of one way."""
-    found: dict[float, list[float]] = {}
-    for r in recordings.find(runs, "search", way):
-        found.setdefault(r["set"]["LEARNING_RATE"], []).append(right(r))
-    return found
+def searched(runs: list[dict], way: str) -> dict[float, dict[int, float]]:
+    """{rate: {seed: what it got right}} of one way."""
+    return choose.scores(recordings.find(runs, "search", way), right, "LEARNING_RATE")
 
 
 def thin(runs: list[dict]) -> list[dict]:
     """The two best rates of every way by seed 0, with seeds 1 and 2; a tie goes to the lower rate."""
     model, plan = recordings.model_of(runs[0]), []
     for way in WAYS:
-        first = {rate: seeds[0] for rate, seeds in searched(runs, way).items()}
-        if missing := set(RATES) - set(first):
-            raise SystemExit(f"{way}: the searched run of rate {min(missing):g} is missing")
-        best_two = sorted(first, key=lambda rate: (-first[rate], rate))[:2]
-        plan += [run("search", model, way, rate, seed) for rate in best_two for seed in (1, 2)]
+        few = choose.best_few(searched(runs, way), RATES, way)
+        plan += [run("search", model, way, rate, seed) for rate in few for seed in choose.MORE_SEEDS]
     return plan
 
 
 def best(runs: list[dict], way: str) -> float:
     """The rate of the highest mean among those with three seeds; a tie goes to the lower one."""
-    whole = {rate: np.mean(seeds) for rate, seeds in searched(runs, way).items() if len(seeds) == 3}
-    if not whole:
-        raise SystemExit(f"{way}: no rate has three searched seeds; run the plan `thin` first")
-    return min(whole, key=lambda rate: (-whole[rate], rate))
+    return choose.best(searched(runs, way), RATES, way, thinned=True)
 
 
 def confirm(runs: list[dict]) -> list[dict]:

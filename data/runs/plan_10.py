@@ -16,6 +16,7 @@ import random
 
 import numpy as np
 
+from data.runs import choose
 from helpers import evaluate, recordings
 from helpers.recordings import pack
 
@@ -70,19 +71,20 @@ def gain(run: dict) -> float:
     return float(recordings.unpack(after["prefers"]).mean() + kept.mean()) / 2
 
 
+def mildest(runs: list[dict], settings: list[tuple], arm: str, thinned: bool = False) -> tuple[float, float]:
+    """Of an arm's settings (rate, beta) within half a point of the highest mean gain the one with the lowest loss on prose."""
+    prose = lambda r: r["result"]["after"]["prose"]
+    gains, losses = (
+        choose.means(choose.scores(runs, score, "LEARNING_RATE", "BETA"), settings, arm, thinned)
+        for score in (gain, prose)
+    )
+    return min((s for s in gains if gains[s] >= max(gains.values()) - 0.005), key=losses.get)
+
+
 def best(runs: list[dict], first: str, method: str) -> tuple[float, float]:
-    """Rate and beta of a method with the highest mean gain on valid."""
-    means, prose = {}, {}
-    for rate, beta in itertools.product(*METHODS[first, method]):
-        mine = [r for r in runs if r["name"].startswith(f"search-{first}-{method}-lr{rate:g}-b{beta:g}-")]
-        if len(mine) != 3:
-            raise SystemExit(
-                f"{len(mine)} search runs for {first}, {method}, rate {rate:g}, beta {beta:g}: 3 are needed"
-            )
-        means[rate, beta] = sum(map(gain, mine)) / 3
-        prose[rate, beta] = sum(r["result"]["after"]["prose"] for r in mine) / 3
-    near = [s for s in means if means[s] >= max(means.values()) - 0.005]
-    return min(near, key=lambda s: (prose[s], s))
+    """Rate and beta of a method: the mildest of the best on valid."""
+    found = recordings.find(runs, "search", FIRST=first, METHOD=method)
+    return mildest(found, list(itertools.product(*METHODS[first, method])), f"{first}, {method}")
 
 
 def confirm(runs: list[dict]) -> list[dict]:

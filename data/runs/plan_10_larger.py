@@ -22,7 +22,8 @@ import itertools
 
 import numpy as np
 
-from data.runs.plan_10 import WORDS, gain, visits
+from data.runs import choose
+from data.runs.plan_10 import WORDS, gain, mildest, visits
 from helpers import evaluate, recordings, tasks
 from helpers.recordings import pack
 
@@ -56,32 +57,20 @@ def search(model: str = "qwen-1.5b") -> list[dict]:
     ]
 
 
-def searched(runs: list[dict], stage: str) -> dict[tuple, list[dict]]:
-    """{(rate, beta): search runs of one stage, by seed}."""
-    found: dict[tuple, list[dict]] = {}
-    for r in recordings.find(runs, "search", stage):
-        found.setdefault((r["set"]["LEARNING_RATE"], r["set"]["BETA"]), []).append(r)
-    return found
-
-
 def thin(runs: list[dict]) -> list[dict]:
     """The two best settings of every way by seed 0, with seeds 1 and 2; a tie goes to the lower rate."""
     model, plan = recordings.model_of(runs[0]), []
-    for stage in METHODS:
-        first = {setting: gain(same[0]) for setting, same in searched(runs, stage).items()}
-        best_two = sorted(first, key=lambda s: (-first[s], s))[:2]
-        plan += [run("search", model, stage, *setting, seed) for setting in best_two for seed in (1, 2)]
+    for stage, ranges in METHODS.items():
+        found = choose.scores(recordings.find(runs, "search", stage), gain, "LEARNING_RATE", "BETA")
+        few = choose.best_few(found, list(itertools.product(*ranges)), stage)
+        plan += [run("search", model, stage, *setting, seed) for setting in few for seed in choose.MORE_SEEDS]
     return plan
 
 
 def best(runs: list[dict], stage: str) -> tuple[float, float]:
-    """Rate and beta of the highest mean gain among those with three seeds; within half a point the least destructive."""
-    whole = {s: same for s, same in searched(runs, stage).items() if len(same) == 3}
-    if not whole:
-        raise SystemExit(f"no setting of {stage} has three searched seeds: run the plan `thin` first")
-    gains = {s: np.mean([gain(r) for r in same]) for s, same in whole.items()}
-    prose = {s: np.mean([r["result"]["after"]["prose"] for r in same]) for s, same in whole.items()}
-    return min((s for s in gains if gains[s] >= max(gains.values()) - 0.005), key=lambda s: (prose[s], s))
+    """Rate and beta of a way: the mildest of the best among those with three seeds."""
+    found = recordings.find(runs, "search", stage)
+    return mildest(found, list(itertools.product(*METHODS[stage])), stage, thinned=True)
 
 
 def confirm(runs: list[dict]) -> list[dict]:
