@@ -2,7 +2,7 @@
 
 - ``Case``       the facts, in plain names
 - ``decide()``   the first rule that fits: a `Decision` with methods, reasons and the next step
-- ``RULES``      the rules in their order; ``table()`` shows them as Markdown
+- ``RULES``      the rules in their order, each with its condition and methods
 - ``widget()``   a form that shows the decision for the chosen facts
 """
 
@@ -12,9 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
-METHODS = ("program", "classifier", "prompt", "retrieval", "tuning", "measure first", "none of these")
-
-# Rules of thumb (ours): change them for your case, and the table and the reasons change with them.
+# Rules of thumb (ours): change them for your case, and the conditions and the reasons change with them.
 TEST_ROWS = 100  # fewer place a score of 80% no better than within 8 points (95%, by the binomial formula)
 TUNING_ROWS = 100  # fewer have rarely taught a form
 CLASSIFIER_ROWS = 500  # from here a linear classifier is worth an hour
@@ -79,7 +77,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do: `methods` from METHODS, `reasons` (each ends with the fact that led there), and `next_step`."""
+    """What to do: `methods`, `reasons` (each ends with the fact that led there), and `next_step`."""
 
     methods: tuple[str, ...]
     reasons: tuple[str, ...]
@@ -92,13 +90,12 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rule:
-    """One row of the table. `because`: lines "fact: sentence"; a fact with "?" is named only where it holds."""
+    """One rule. `because`: lines "fact: sentence"; a fact with "?" is named only where it holds."""
 
     name: str
     condition: str
     applies: Callable[[Case], bool]
     methods: tuple[str, ...]
-    why: str
     because: str
     next_step: str
 
@@ -112,28 +109,23 @@ few_fixed_labels?: Keeping to a few labels is a behaviour that examples teach"""
 TUNE = "Tune with LoRA on {c.labelled_rows:,} rows, compare with the best prompt on the same {c.test_rows:,} test rows"
 
 # fmt: off
-RULES = (  # name, condition, test, methods, why, reasons, next step
+RULES = (  # name, condition, test, methods, reasons, next step
     Rule("exact rules", "the answer follows from exact rules", lambda c: c.exact_rules, ("program",),
-         "a program is right every time, costs nothing a query and can be read",
          "exact_rules: A program that applies the rules is right every time, and can be read and tested",
          "Write the rules as code; use a classifier or a model only to read free text into the fields they need."),
     Rule("no test", f"fewer than {TEST_ROWS} held-out rows", lambda c: c.test_rows < TEST_ROWS, ("measure first",),
-         "without them no method can be told from another",
          f"test_rows: With fewer than {TEST_ROWS} held-out rows a score is uncertain by more than 8 points or so",
          f"Set aside at least {TEST_ROWS} real rows with right answers: they place a score of 80% within 8 points; "
          f"{4 * TEST_ROWS} rows halve that."),
     Rule("prompt not measured", "no prompt has been measured", lambda c: c.prompt_score is None, ("measure first",),
-         "what a prompt can do needs no other method",
          "prompt_score: Nobody knows yet whether a prompt is enough",
          "Score the plain question, a prompt with rules, and one with examples on the {c.test_rows:,} test rows."),
     Rule("never wrong", "target of 1, and the prompt is below it",
          lambda c: c.target_score >= 1 > c.prompt_score, ("none of these",),
-         "no learned method is right every time",
          "target_score: No prompt, retrieval or tuning is right every time\nprompt_score: The best prompt is not either",
          "Let a person check every answer, or find the target at which mistakes are still affordable."),
     Rule("labels and rows", f"a few fixed labels, no facts to look up, at least {CLASSIFIER_ROWS} labelled rows",
          lambda c: c.few_fixed_labels and not c.needs_facts and c.labelled_rows >= CLASSIFIER_ROWS, ("classifier",),
-         "a linear classifier learns in seconds and answers in milliseconds",
          """few_fixed_labels: One of a few labels can be predicted without writing text
 labelled_rows: That is enough for a classifier without a language model, which learns in seconds
 queries_per_day?: It costs next to nothing a query\nlatency_s?: It answers within milliseconds""",
@@ -141,12 +133,10 @@ queries_per_day?: It costs next to nothing a query\nlatency_s?: It answers withi
          "({c.prompt_score:g}): keep the simplest that reaches {c.target_score:g}."),
     Rule("no time", f"a wait below {SHORT_WAIT:g} s",
          lambda c: c.latency_s is not None and c.latency_s < SHORT_WAIT, ("none of these",),
-         "a language model that writes an answer rarely fits",
          f"latency_s: Below {SHORT_WAIT:g} s a language model rarely has time to write an answer",
          f"Prepare answers ahead of time, or label {CLASSIFIER_ROWS} rows for a classifier if a few labels would do."),
     Rule("prompt is enough", "the prompt reaches the target",
          lambda c: c.prompt_score >= c.target_score, ("prompt",),
-         "what is good enough needs no more",
          """prompt_score: The best prompt reaches the target of {c.target_score:g}: stop here
 facts_change_per_year?: Facts written into the prompt must be renewed at every change
 must_cite?: A source can be named only if it stands in the prompt
@@ -154,39 +144,32 @@ queries_per_day?: A long prompt is paid for with every query: try a shorter one,
          "Use it, keep the {c.test_rows:,} test rows, and score it again whenever the prompt or the model changes."),
     Rule("facts and form", f"facts to look up and a form not reached, at least {TUNING_ROWS} labelled rows",
          lambda c: c.needs_facts and c.needs_form and c.labelled_rows >= TUNING_ROWS, ("retrieval", "tuning"),
-         "retrieval for what it must know, tuning for how it must behave",
          f"{MISSED}\n{FACTS}\n{FORM}\nlabelled_rows: These are enough to tune on, with the looked-up texts in the prompt",
          "Build retrieval first and score it with the best prompt; tune only if the form is still missed."),
     Rule("facts", "facts that it cannot have seen, that change, or that must be cited",
          lambda c: c.needs_facts, ("retrieval",),
-         "facts tuned into weights go stale and cannot be cited",
          f"{MISSED}\n{FACTS}",
          "Measure the search alone first (is the right text among the first 5?), then the answers with it."),
     Rule("form, own weights", f"a form or labels not reached, at least {TUNING_ROWS} labelled rows, can host weights",
          lambda c: c.needs_form and c.labelled_rows >= TUNING_ROWS and c.can_host_weights, ("tuning",),
-         "examples teach a behaviour that a description does not",
          f"{MISSED}\n{FORM}\nlabelled_rows: Tuning needs {TUNING_ROWS} or more\n"
          "can_host_weights: A tuned model of your own can be run\nqueries_per_day?: A tuned model needs no long prompt",
          TUNE + "; for labels, a classifier too."),
     Rule("form, hosted", f"a form or labels not reached, at least {TUNING_ROWS} labelled rows, cannot host weights",
          lambda c: c.needs_form and c.labelled_rows >= TUNING_ROWS, ("tuning",),
-         "a provider can tune and host; if the rows may not leave the house, none",
          f"{MISSED}\n{FORM}\nlabelled_rows: Tuning needs {TUNING_ROWS} or more\n"
          "can_host_weights: Only tuning at a provider is left",
          "Ask whether the rows may go to a provider that tunes and hosts; if not, none of these until you can host."),
     Rule("form, few rows",
          f"a form or labels not reached, fewer than {TUNING_ROWS} labelled rows, and some rows or weights to host",
          lambda c: c.needs_form and (c.labelled_rows > 0 or c.can_host_weights), ("measure first",),
-         "collect rows, then look again",
          f"{MISSED}\n{FORM}\nlabelled_rows: Tuning needs about {TUNING_ROWS}: collect first",
          f"Collect {TUNING_ROWS} rows with answers as they should be; try the best of them as examples in the prompt."),
     Rule("many examples", f"neither facts nor form, at least {MANY_ROWS} labelled rows",
          lambda c: c.labelled_rows >= MANY_ROWS, ("tuning",),
-         "a trial, not a promise: tuning reveals ability more than it adds",
          f"{MISSED}\nlabelled_rows: So many examples are worth a trial, though neither facts nor form explain the miss",
          TUNE + ", at a provider if you cannot host; try a larger model as well."),
     Rule("nothing known", "none of the above", lambda c: True, ("none of these",),
-         "no facts to look up, no form to learn, too few rows to try",
          f"{MISSED}\nneeds_private_facts: There is nothing to look up\n"
          "labelled_rows: There are too few rows to learn from",
          "Try a larger model, a simpler task, a lower target, or a person who does the hard part."),
@@ -228,16 +211,6 @@ def show(value) -> str:
     if value is None or isinstance(value, bool):
         return {None: "not given", True: "yes", False: "no"}[value]
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
-
-
-def table() -> str:
-    """The rules in their order, as a Markdown table: the first condition that fits decides.
-
-    >>> print(table().splitlines()[4])
-    | 3. no prompt has been measured | measure first | what a prompt can do needs no other method |
-    """
-    lines = [f"| {i}. {r.condition} | {' + '.join(r.methods)} | {r.why} |" for i, r in enumerate(RULES, 1)]
-    return "\n".join(["| condition (the first that fits decides) | method | reason |", "|---|---|---|", *lines])
 
 
 def widget():
