@@ -213,31 +213,29 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
 
 
 def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
-    at = 0  # the physical line last read: a quoted text may span several
+    numbered = _text_lines(path, report, encoding)
+    at, first = next(numbered, (0, ""))  # at: the physical line last read; a quoted text may span several
+    if report.problems:
+        raise DataError(f"{path.name}, line 1: the header is {report.problems[0][1]}")
+    if not at:
+        return
 
     def lines() -> Iterator[str]:
         nonlocal at
-        for number, line in _text_lines(path, report, encoding):
-            at = number
+        yield first
+        for at, line in numbered:  # noqa: B007
             yield line
 
     csv.field_size_limit(1 << 30)  # a long cell is a long row, and no reason to lose count of the lines
-    with _open(path) as file:
-        first = file.readline().decode(encoding, "replace").lower()
     names = {name.lower() for name in columns}
-    known = lambda sign: sum(name.strip(' "\ufeff\r\n') in names for name in first.split(sign))
+    known = lambda sign: sum(name.strip(' "\r\n') in names for name in first.lower().split(sign))
     between = max(",;\t", key=known)  # the sign that separates the most of the wanted columns; a tie goes to the comma
     reader = csv.reader(lines(), strict=True, delimiter=between)
     try:
-        header = next(reader, None)
+        header = [name.strip() for name in next(reader)]
     except csv.Error as fault:
         cure = "save it again as CSV with Unix or Windows line ends"
         raise DataError(f"{path.name}, line 1: not CSV: {fault}; {cure}") from fault
-    if report.problems and report.problems[0][0] == 1:
-        raise DataError(f"{path.name}, line 1: the header is {report.problems[0][1]}")
-    if header is None:
-        return
-    header = [name.strip() for name in header]
     while len(header) > 1 and not header[-1]:
         header.pop()  # what a spreadsheet leaves on the right: a value there is a problem below
     if twice := sorted({name for name in header if header.count(name) > 1}):
@@ -274,6 +272,15 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
 
 ROLES = dict(human="user", user="user", gpt="assistant", assistant="assistant", model="assistant", system="system")
 NOT_CONVERTED = ("tools", "functions", "images", "videos", "audios", "chosen", "rejected")
+FORMS = {  # in this order: the form, and the columns that show it
+    "preference pair": [{"chosen", "rejected"}, {"chosen_messages", "rejected_messages"}],
+    "messages": [{"messages"}],
+    "ShareGPT": [{"conversations"}, {"conversation"}],
+    "alpaca": [{"instruction", "output"}],
+    "query and response": [{"query", "response"}],
+    "prompt and completion": [{"prompt", "completion"}],
+}
+ASKED_SAID = {"alpaca": ("instruction", "output"), "query and response": ("query", "response")}  # else as trl
 
 
 def form_of(row: dict) -> str:
@@ -282,19 +289,9 @@ def form_of(row: dict) -> str:
     >>> form_of({"conversations": []}), form_of({"instruction": "a", "output": "b"}), form_of({"ticket": "c"})
     ('ShareGPT', 'alpaca', '')
     """
-    if {"chosen", "rejected"} <= set(row) or {"chosen_messages", "rejected_messages"} <= set(row):
-        return "preference pair"
-    if "messages" in row:
-        return "messages"
-    if "conversations" in row or "conversation" in row:
-        return "ShareGPT"
-    if "instruction" in row and "output" in row:
-        return "alpaca"
-    if "query" in row and "response" in row:
-        return "query and response"
-    if "text" in row and len(row) == 1:
+    if set(row) == {"text"}:
         return "plain text"
-    return "prompt and completion" if {"prompt", "completion"} <= set(row) else ""
+    return next((form for form, ways in FORMS.items() if any(columns <= set(row) for columns in ways)), "")
 
 
 def _way(row: dict, form: str) -> str:
@@ -361,17 +358,16 @@ def as_chat(row: dict) -> dict:
                 raise DataError(f"{what}: only text of {', '.join(ROLES)}")
             turns.append(said(ROLES[role], text))
         used.add(name)
-    elif form == "alpaca":
-        asked = "\n".join(filter(None, (row["instruction"], row.get("input"))))
-        turns += [said("user", asked), said("assistant", row["output"])]
-        used |= {"instruction", "input", "output"}
-    elif form == "query and response":
-        turns += [said("user", row["query"]), said("assistant", row["response"])]
-        used |= {"query", "response"}
     else:
-        for role, part in (("user", row["prompt"]), ("assistant", row["completion"])):
-            turns += part if isinstance(part, list) else [said(role, part)]
-        used |= {"prompt", "completion"}
+        names = ASKED_SAID.get(form, ("prompt", "completion"))
+        asked, answer = (row[name] for name in names)
+        if form == "alpaca":
+            asked = "\n".join(filter(None, (asked, row.get("input"))))
+            used.add("input")
+        for role, part in (("user", asked), ("assistant", answer)):
+            whole = form == "prompt and completion" and isinstance(part, list)  # messages, as trl takes them
+            turns += part if whole else [said(role, part)]
+        used |= {*names}
     if not all(isinstance(turn, dict) and isinstance(turn.get("content"), str) for turn in turns):
         raise DataError("a turn has no text: give each its role and content")
     if len(turns) < 2 or turns[-1].get("role") != "assistant":
@@ -380,10 +376,6 @@ def as_chat(row: dict) -> dict:
 
 
 # ---------------------------------------------------------------- pairs
-
-
-class PairError(DataError):
-    """Pairs that cannot be trained on; the message lists rows, reasons and the cure."""
 
 
 @dataclass
@@ -418,7 +410,7 @@ def as_pair(row: dict) -> dict:
     """A preference pair as trl's messages: of ShareGPT (`conversations`, two turns), alpaca (`instruction`, two texts), texts, or two
     whole conversations (`chosen` and `rejected` with the question in both, or `chosen_messages` and `rejected_messages`).
 
-    DataError as for `as_chat`, PairError where the two do not answer one prompt.
+    DataError as for `as_chat`, and where the two do not answer one prompt.
 
     >>> said = {"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Hello."},
     ...         "rejected": {"from": "gpt", "value": "Yo."}}
@@ -427,30 +419,24 @@ def as_pair(row: dict) -> dict:
     """
     row = {{"chosen_messages": "chosen", "rejected_messages": "rejected"}.get(k, k): v for k, v in row.items()}
     both, rest = {}, {k: v for k, v in row.items() if k not in ("chosen", "rejected")}
-    if all(isinstance(row.get(name), list) and len(row[name]) > 1 for name in ("chosen", "rejected")):
-        return _whole_pair(row, rest)
     turns = next((k for k in ("messages", "conversations", "conversation") if k in rest), None)
+    whole = all(isinstance(row.get(name), list) and len(row[name]) > 1 for name in ("chosen", "rejected"))
     for name in ("chosen", "rejected"):
         if (answer := row.get(name)) is None:
-            raise PairError(f"no {name!r}: a pair needs two answers")
+            raise DataError(f"no {name!r}: a pair needs two answers")
         answer = [answer] if isinstance(answer, dict) else answer
         key = turns or ("output" if "instruction" in rest else "completion")
-        whole = {key: [*rest[turns], *answer] if turns else answer}
-        both[name] = as_chat(rest | whole)
-    if both["chosen"]["prompt"] != both["rejected"]["prompt"]:
-        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
-    return both["chosen"] | {name: chat.pop("completion") for name, chat in both.items()}
-
-
-def _whole_pair(row: dict, rest: dict) -> dict:
-    """`as_pair` of two whole conversations; a `prompt` or `messages` beside them must say the same again."""
-    both = {name: as_chat({"messages": row[name]}) for name in ("chosen", "rejected")}
+        one = {"messages": answer} if whole else rest | {key: [*rest[turns], *answer] if turns else answer}
+        both[name] = as_chat(one)
     asked = both["chosen"]["prompt"]
     if asked != both["rejected"]["prompt"]:
-        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
-    again, chosen = rest.pop("prompt", None), rest.pop("messages", None)
-    if again not in (None, asked, asked[-1]["content"]) or chosen not in (None, row["chosen"]):
-        raise PairError("'prompt' or 'messages' differs from the turns inside the answers: decide which is right")
+        raise DataError("chosen and rejected follow different prompts: compare answers to one prompt only")
+    if whole:  # a prompt or messages beside them must say the same again
+        again, chosen = rest.pop("prompt", None), rest.pop("messages", None)
+        if again not in (None, asked, asked[-1]["content"]) or chosen not in (None, row["chosen"]):
+            raise DataError("'prompt' or 'messages' differs from the turns inside the answers: decide which is right")
+    else:
+        rest = {k: v for k, v in both["chosen"].items() if k != "completion"}  # what the form does not use
     return rest | {"prompt": asked} | {name: chat["completion"] for name, chat in both.items()}
 
 
@@ -462,7 +448,7 @@ def check_pairs(
     Reported with its row: a missing or empty answer, equal answers, a pair that stands swapped in another row, a pair
     given twice, answers that carry different prompts (implicit prompts) or repeat the prompt, text beside messages, roles
     other than user before and assistant last, a prompt that leaves an answer nothing of `max_length` (in units of `length`,
-    such as tokens). strict: PairError lists every problem; otherwise the good rows come back with the problems beside them.
+    such as tokens). strict: DataError lists every problem; otherwise the good rows come back with the problems beside them.
 
     >>> rows = [{"prompt": "Hi", "chosen": "Hello.", "rejected": "Yo."}, {"prompt": "Hi", "chosen": "Same.", "rejected": "Same."}]
     >>> print(check_pairs(rows, strict=False))
@@ -475,18 +461,18 @@ def check_pairs(
         try:
             key = prompt, chosen, rejected = _pair_texts(row, max_length, length)
             if first := seen.get(key):
-                raise PairError(f"the same pair as row {first}: remove one")
+                raise DataError(f"the same pair as row {first}: remove one")
             if first := seen.get((prompt, rejected, chosen)):
-                raise PairError(f"row {first} prefers the other answer to the same prompt: decide which is right")
+                raise DataError(f"row {first} prefers the other answer to the same prompt: decide which is right")
             seen[key] = number
             report.rows.append(row)
-        except PairError as fault:
+        except DataError as fault:
             report.problems.append((number, str(fault)))
     wins = [(len(c) > len(r)) + (len(c) == len(r)) / 2 for _, c, r in seen]
     report.longer_wins = sum(wins) / len(wins) if wins else float("nan")
     if (strict and report.problems) or not report.rows:
         hint = "\nMend these rows, or check_pairs(..., strict=False) to go on with the others." if report.rows else ""
-        raise PairError(f"{report}{hint}" if rows else "no pairs: the list is empty")
+        raise DataError(f"{report}{hint}" if rows else "no pairs: the list is empty")
     return report
 
 
@@ -498,54 +484,54 @@ def _text(value) -> str | None:
 
 
 def _pair_texts(row, max_length, length) -> tuple[str, str, str]:
-    """(prompt, chosen, rejected) as text; PairError says what is wrong with the pair."""
+    """(prompt, chosen, rejected) as text; DataError says what is wrong with the pair."""
     form = "give text, or messages with role and content"
     if not isinstance(row, dict):
-        raise PairError(f"a {type(row).__name__}, not a record with prompt, chosen and rejected")
+        raise DataError(f"a {type(row).__name__}, not a record with prompt, chosen and rejected")
     for name in ("chosen", "rejected"):
         value = row.get(name)
         if value is None:
-            raise PairError(f"no {name!r}: a pair needs two answers")
+            raise DataError(f"no {name!r}: a pair needs two answers")
         if _text(value) is None:
             last = value[-1] if isinstance(value, list) and value else value
             cure = "own_rows.as_pair(row) converts ShareGPT" if isinstance(last, dict) and "value" in last else form
-            raise PairError(f"{name!r} is {type(value).__name__}: {cure}")
+            raise DataError(f"{name!r} is {type(value).__name__}: {cure}")
         if not _text(value).strip():
-            raise PairError(f"{name!r} is empty: nothing to learn from")
+            raise DataError(f"{name!r} is empty: nothing to learn from")
     prompt, chosen, rejected = parts = row.get("prompt") or None, row["chosen"], row["rejected"]
     names = ("prompt", "chosen", "rejected")
     kinds = {k: "messages" if isinstance(v, list) else "text" for k, v in zip(names, parts) if v is not None}
     if len(set(kinds.values())) > 1:
         told = ", ".join(f"{name} is {kind}" for name, kind in kinds.items())
-        raise PairError(f"{told}: trl takes one form; write all as messages, own_rows.as_pair(row) does")
+        raise DataError(f"{told}: trl takes one form; write all as messages, own_rows.as_pair(row) does")
     before, other = (part[:-1] if isinstance(part, list) else [] for part in (chosen, rejected))
     if before != other:
-        raise PairError("chosen and rejected follow different prompts: compare answers to one prompt only")
+        raise DataError("chosen and rejected follow different prompts: compare answers to one prompt only")
     if prompt and before:
-        raise PairError(
+        raise DataError(
             "the answers repeat the prompt or hold turns of their own: trl trains those; keep them in 'prompt'"
         )
     asked = last = prompt or before or ""
     if isinstance(asked, list):
         if not all(isinstance(m, dict) and isinstance(m.get("content"), str) for m in asked):
-            raise PairError(f"'prompt' is a list, but not of messages: {form}")
+            raise DataError(f"'prompt' is a list, but not of messages: {form}")
         for name, part, allowed in zip(
             names, (asked, chosen, rejected), (("user", "system", "tool"), *[("assistant",)] * 2)
         ):
             if (role := part[-1].get("role")) not in allowed:
-                raise PairError(f"the last turn of {name!r} is of the role {role!r}: it must be the {allowed[0]}'s")
+                raise DataError(f"the last turn of {name!r} is of the role {role!r}: it must be the {allowed[0]}'s")
         asked, last = "\n".join(m["content"] for m in asked), asked[-1]["content"]
     if not isinstance(asked, str):
-        raise PairError(f"'prompt' is {type(asked).__name__}: {form}")
+        raise DataError(f"'prompt' is {type(asked).__name__}: {form}")
     prompt, last, chosen, rejected = (text.strip() for text in (asked, last, _text(chosen), _text(rejected)))
     if not prompt:
-        raise PairError("no 'prompt': say what is answered")
+        raise DataError("no 'prompt': say what is answered")
     if chosen == rejected:
-        raise PairError("chosen and rejected are equal: nothing to prefer, change one or remove the pair")
+        raise DataError("chosen and rejected are equal: nothing to prefer, change one or remove the pair")
     if len(last.encode()) >= 12 and (chosen.startswith(last) or rejected.startswith(last)):
-        raise PairError(
+        raise DataError(
             "an answer repeats the prompt: the question would be trained with it; keep it in 'prompt' alone"
         )
     if max_length is not None and length(prompt) >= max_length:
-        raise PairError(f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing")
+        raise DataError(f"the prompt alone has {length(prompt)} of {max_length}: each answer would be cut to nothing")
     return prompt, chosen, rejected

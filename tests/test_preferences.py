@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from notebook_cells import PATHS, code_cells, source, tags
 
 from helpers import models, tasks
-from helpers.own_rows import PairError, as_pair, check_pairs
+from helpers.own_rows import DataError, as_pair, check_pairs
 
 PAGE: dict = {"torch": torch, "F": F}
 for cell in code_cells(next(p for p in PATHS if p.stem.startswith("10_"))):
@@ -176,7 +176,7 @@ def test_each_fault_is_told_with_its_row(row, reason):
     report = check_pairs([GOOD, row], strict=False, max_length=80)
     assert len(report.rows) == 1 and [n for n, _ in report.problems] == [2]
     assert reason in report.problems[0][1]
-    with pytest.raises(PairError, match="row 2"):
+    with pytest.raises(DataError, match="row 2"):
         check_pairs([GOOD, row], max_length=80)
 
 
@@ -227,7 +227,7 @@ REPEATED = "My order 17 has not come."
     ],
 )
 def test_pairs_that_would_train_something_else_are_told(row, reason):
-    with pytest.raises(PairError, match=reason) as fault:
+    with pytest.raises(DataError, match=reason) as fault:
         check_pairs([GOOD, row])
     assert str(fault.value).count("row 2") == 1  # one reason each
 
@@ -248,7 +248,7 @@ def test_pairs_of_other_forms_become_trls():
         expected,
     ):
         assert as_pair(row | {"id": 3}) == expected and check_pairs([as_pair(row)]).rows
-    with pytest.raises(PairError, match="no 'rejected'"):
+    with pytest.raises(DataError, match="no 'rejected'"):
         as_pair({"prompt": "Q", "chosen": "a"})
 
 
@@ -276,7 +276,7 @@ def test_a_leak_by_length_is_seen_and_the_courses_own_pairs_have_none():
 
 
 def test_nothing_at_all():
-    with pytest.raises(PairError, match="no pairs"):
+    with pytest.raises(DataError, match="no pairs"):
         check_pairs([])
 
 
@@ -294,7 +294,7 @@ def test_a_prompt_of_just_the_length_leaves_nothing_and_length_is_counted_as_ask
     row = {"prompt": "one two three", "chosen": "a", "rejected": "b"}
     words = lambda text: len(text.split())
     assert check_pairs([row], max_length=4, length=words).rows == [row]
-    with pytest.raises(PairError, match="the prompt alone has 3 of 3"):
+    with pytest.raises(DataError, match="the prompt alone has 3 of 3"):
         check_pairs([row], max_length=3, length=words)
 
 
@@ -320,7 +320,7 @@ def test_pairs_of_whole_conversations_as_public_files_have_them():
     assert as_pair(firefly) == wanted | {"score_chosen": 9}
     assert as_pair({"chosen_messages": whole("a"), "rejected_messages": whole("b")}) == wanted
     assert check_pairs([as_pair(firefly)]).rows
-    with pytest.raises(PairError, match="'prompt' or 'messages' differs from the turns inside"):
+    with pytest.raises(DataError, match="'prompt' or 'messages' differs from the turns inside"):
         as_pair(firefly | {"prompt": "Another question"})
-    with pytest.raises(PairError, match="follow different prompts"):
+    with pytest.raises(DataError, match="follow different prompts"):
         as_pair(firefly | {"rejected": whole("b", "Another question")})
