@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import html
+from itertools import groupby
 
 IGNORED = -100  # torch.nn.CrossEntropyLoss skips this label
 
@@ -16,32 +17,18 @@ TRAINED_STYLE = "background:#cfe3f5;border-bottom:2px solid #0b62a4"
 MASKED_STYLE = "color:#777"
 
 
-def pieces(tokenizer, ids: list[int]) -> list[str]:
-    """Each token as readable text, a newline as ⏎."""
-    return [tokenizer.decode([i]).replace("\n", "⏎") for i in ids]
-
-
-def labels_as_text(tokenizer, ids, labels) -> str:
-    """One line: masked tokens as they are, each run of trained tokens in «guillemets»."""
-    out, inside = [], False
-    for piece, label in zip(pieces(tokenizer, list(map(int, ids))), list(map(int, labels))):
-        trained = label != IGNORED
-        if trained != inside:
-            out.append("«" if trained else "»")
-            inside = trained
-        out.append(piece)
-    return "".join(out) + ("»" if inside else "")
-
-
 class LabelView:
-    """Shown as coloured HTML by Jupyter, as `labels_as_text` elsewhere."""
+    """Shown by Jupyter as coloured HTML; as text, one line with each run of trained tokens in «guillemets». A newline is a ⏎."""
 
     def __init__(self, tokenizer, ids, labels):
-        self.text = labels_as_text(tokenizer, ids, labels)
+        pieces = [tokenizer.decode([int(i)]).replace("\n", "⏎") for i in ids]
         trained = [int(y) != IGNORED for y in labels]
+        runs = groupby(zip(trained, pieces), key=lambda pair: pair[0])
+        runs = [(on, "".join(piece for _, piece in run)) for on, run in runs]
+        self.text = "".join(f"«{run}»" if on else run for on, run in runs)
         spans = [
             f'<span style="{TRAINED_STYLE if on else MASKED_STYLE};padding:1px 2px;margin:1px">{html.escape(piece)}</span>'
-            for piece, on in zip(pieces(tokenizer, list(map(int, ids))), trained)
+            for on, piece in zip(trained, pieces)
         ]
         legend = (
             f"{sum(trained)} of {len(spans)} tokens trained (blue, underlined); the grey ones are read, not learned"

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 SEVERITIES = ("error", "warning", "note")  # it will not work; it will cost you; you should know
@@ -137,7 +138,13 @@ def preflight(
     if not rows:
         raise ValueError("no rows: nothing to check")
     report = Preflight(rows=len(rows))
-    add = _Collector()
+    found: dict[tuple, list[int]] = {}  # rows of each kind and reason
+
+    def add(key: str, *rows: int, of: Iterable = (), cure: Iterable = ()) -> None:
+        """A fault of `FAULTS` in these rows; `of` fills its reason, `cure` its cure."""
+        check, severity, reason, mend = FAULTS[key]
+        found.setdefault((check, severity, reason.format(*of), mend.format(*cure)), []).extend(rows)
+
     stops = set(stop_ids) if stop_ids is not None else {tokenizer.eos_token_id}
     seen, questions = [], []  # (row, prompt, answer); (row, what is asked)
     for number, row in enumerate(rows):
@@ -163,23 +170,9 @@ def preflight(
     elif tokenizer.pad_token_id == tokenizer.eos_token_id:
         add("pad is end", of=[tokenizer.eos_token])
     _check_config(add, config or {}, parameters)
-    report.findings = sorted(add.findings(), key=lambda f: SEVERITIES.index(f.severity))
+    findings = [Finding(*key, tuple(sorted(set(rows)))) for key, rows in found.items()]
+    report.findings = sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
     return report
-
-
-class _Collector:
-    """Findings of one kind and reason, gathered over rows."""
-
-    def __init__(self):
-        self.found: dict[tuple, list[int]] = {}
-
-    def __call__(self, key: str, *rows: int, of: Iterable = (), cure: Iterable = ()) -> None:
-        """A fault of `FAULTS` in these rows; `of` fills its reason, `cure` its cure."""
-        check, severity, reason, mend = FAULTS[key]
-        self.found.setdefault((check, severity, reason.format(*of), mend.format(*cure)), []).extend(rows)
-
-    def findings(self) -> list[Finding]:
-        return [Finding(*key, tuple(sorted(set(rows)))) for key, rows in self.found.items()]
 
 
 def _parts(row) -> tuple | str:
@@ -248,8 +241,8 @@ def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int],
             "the rows are chats and this tokenizer has no chat template: take the instruct model's tokenizer"
         )
     try:
-        start = _ids(tokenizer, prompt, True) if prompt else []
-        whole = _ids(tokenizer, prompt + completion, False)
+        ids = partial(tokenizer.apply_chat_template, return_dict=False)
+        start, whole = ids(prompt, add_generation_prompt=True) if prompt else [], ids(prompt + completion)
     except Exception as fault:  # a template raises whatever it likes
         reason = str(fault).splitlines()[-1][:120]
         system = bool(prompt) and prompt[0]["role"] == "system" and "system" in reason.lower()
@@ -259,11 +252,6 @@ def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int],
         add("otherwise", number)
         return None
     return start, whole
-
-
-def _ids(tokenizer, messages, generation: bool) -> list[int]:
-    found = tokenizer.apply_chat_template(messages, add_generation_prompt=generation, tokenize=True, return_dict=True)
-    return list(found["input_ids"])
 
 
 def _check_labels(add, tokenizer, number, masked, whole, stops, max_length, answer) -> None:
