@@ -1,7 +1,7 @@
 """What this machine has, what the trainer may use of it, and what to do about each problem.
 
 - ``detect()``   a ``Hardware`` record: CPU, memory, disk, GPU, versions, mirrors
-- ``Hardware.*`` the trainer's fields: ``use_cpu bf16 fp16 gradient_checkpointing compile_layers adapter_dtype batch_size``
+- ``Hardware.*`` the trainer's fields: ``use_cpu bf16 fp16 gradient_checkpointing compile_layers batch_size``
 - ``doctor()``   the same as a page for people, each problem with its cure
 - ``prepare()``  what every notebook calls first: one GPU, and memory that is kept
 """
@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
+import timeit
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,12 +72,6 @@ class Hardware:
     def compute_dtype(self) -> torch.dtype:
         """What 4-bit weights are expanded to for a matrix product."""
         return torch.bfloat16 if self.bf16 else torch.float16 if self.fp16 else torch.float32
-
-    @property
-    def adapter_dtype(self) -> torch.dtype:
-        """What trainable parameters are kept in: always float32. A step of 3e-4 is often below half of bfloat16's spacing
-        (8 bits of fraction), fp16's loss scaler refuses half-precision gradients, and it costs no time (measured)."""
-        return torch.float32
 
     @property
     def gradient_checkpointing(self) -> bool:
@@ -137,30 +131,14 @@ def can_compile() -> bool:
     return bool(importlib.util.find_spec("triton") and compiler and headers.exists())
 
 
-def pin_one_gpu() -> str:
-    """With two GPUs visible the trainer would split every batch (DataParallel): say so if it is too late to use one.
-
-    Importing bitsandbytes already touches CUDA, so `CUDA_VISIBLE_DEVICES` must be set before the first import; the
-    notebooks do. Returns what is wrong, "" when all is well.
-    """
-    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
-    if torch.cuda.is_initialized() and torch.cuda.device_count() > 1:
-        return f"{torch.cuda.device_count()} GPUs are in use: restart the kernel and run the import cell first"
-    return ""
-
-
 def keep_memory() -> bool:
     """Let glibc keep freed memory for the next tensor instead of giving it back to the system; False where there is no glibc.
 
     A training step frees and takes hundreds of large blocks. Asking the system for each costs a page fault every 4 kB:
     on two cores in a container a step of the bundled model took 6 to 8 s with that and 4 to 5 s without (measured).
     """
-    try:
-        glibc = ctypes.CDLL("libc.so.6")
-        settings = ((-3, 32 * 2**20), (-1, 512 * 2**20))  # M_MMAP_THRESHOLD (its largest), M_TRIM_THRESHOLD
-        return all(glibc.mallopt(key, value) for key, value in settings)
-    except (OSError, AttributeError):
-        return False
+    settings = ((-3, 32 * 2**20), (-1, 512 * 2**20))  # M_MMAP_THRESHOLD (its largest), M_TRIM_THRESHOLD
+    return (glibc := _glibc()) is not None and all(glibc.mallopt(key, value) for key, value in settings)
 
 
 def free_memory() -> None:
@@ -169,20 +147,31 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if glibc := _glibc():
+        glibc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-    except (OSError, AttributeError):
-        pass  # no glibc: nothing was kept
+        return ctypes.CDLL("libc.so.6")
+    except OSError:  # another system's library: nothing is kept there
+        return None
 
 
 def prepare() -> str:
-    """What a notebook does before it loads a model: one GPU at most, memory kept; one line that says so.
+    """What a notebook does before it loads a model: one GPU at most, memory kept; one line that says so, or what is wrong.
+
+    With two GPUs visible the trainer would split every batch (DataParallel). Importing bitsandbytes already touches CUDA, so
+    `CUDA_VISIBLE_DEVICES` must be set before the first import; the notebooks do.
 
     >>> prepare()
     'at most one GPU in use'
     """
     keep_memory()
-    return pin_one_gpu() or "at most one GPU in use"
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    if torch.cuda.is_initialized() and torch.cuda.device_count() > 1:
+        return f"{torch.cuda.device_count()} GPUs are in use: restart the kernel and run the import cell first"
+    return "at most one GPU in use"
 
 
 def bf16_faster_on_cpu(repeats: int = 5, margin: float = 1.3) -> bool:
@@ -194,16 +183,9 @@ def bf16_faster_on_cpu(repeats: int = 5, margin: float = 1.3) -> bool:
 
     def seconds(dtype):
         a, b = torch.randn(768, 576).to(dtype), torch.randn(576, 1536).to(dtype)  # 8 rows of 96 tokens, SmolLM2's MLP
-        a @ b
-        return min(_clock(lambda: a @ b) for _ in range(repeats))
+        return min(timeit.repeat(lambda: a @ b, number=1, repeat=repeats + 1)[1:])  # the first one warms up
 
     return margin * seconds(torch.bfloat16) < seconds(torch.float32)
-
-
-def _clock(work) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def detect(parameters: float = 0.135e9, row_tokens: int = 1024) -> Hardware:
@@ -344,7 +326,7 @@ def doctor(hw: Hardware | None = None) -> str:
     CPU        toy, 2 cores
     """
     hw = hw or detect()
-    number = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
+    compute = str(hw.compute_dtype).removeprefix("torch.")
     card = "none that torch can use: the notebooks run on the CPU, as they were written"
     if hw.capability:
         card = f"{hw.gpus[0]}, {hw.gpu_memory_gib:.1f} GiB, capability {hw.capability[0]}.{hw.capability[1]}"
@@ -352,7 +334,8 @@ def doctor(hw: Hardware | None = None) -> str:
         f"CPU        {hw.cpu}, {hw.cores} cores",
         f"memory     {hw.memory_gib:.1f} GiB, disk free {hw.disk_gib:.0f} GiB",
         f"GPU        {card}",
-        f"numbers    compute {number[hw.compute_dtype]}, adapters {number[hw.adapter_dtype]}, "
+        # adapters: a step of 3e-4 is often below half of bfloat16's spacing, and fp16's loss scaler refuses half precision
+        f"numbers    compute {compute}, adapters float32, "
         f"batch {hw.batch_size} × {hw.accumulation}, checkpointing {'on' if hw.gradient_checkpointing else 'off'}",
         f"python     {hw.python}; " + ", ".join(f"{k} {v}" for k, v in hw.versions.items()),
         f"mirrors    HF_ENDPOINT {os.environ.get('HF_ENDPOINT') or 'not set (huggingface.co)'}; "

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import os
-import time
+import timeit
 from functools import lru_cache
 
 import torch
@@ -39,16 +39,8 @@ def step_seconds() -> float:
         x = inputs[576][:160].clone().requires_grad_()
         (x @ head).log_softmax(-1).sum().backward()
 
-    return 30 * _best(layer) + 2 * _best(loss)  # trl computes the loss's terms in more passes than this
-
-
-def _best(work, repeats: int = 3) -> float:
-    times = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times[1:])
+    best = lambda work: min(timeit.repeat(work, number=1, repeat=4)[1:])  # the first one warms up
+    return 30 * best(layer) + 2 * best(loss)  # trl computes the loss's terms in more passes than this
 
 
 def multiplier() -> float:
