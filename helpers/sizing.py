@@ -6,7 +6,7 @@
 - ``fit_power_law()``   score against training rows as a `PowerLaw`: ceiling − scale · n^(−exponent)
 - ``curve()``           the same with intervals: a `Curve` that predicts, and says what twice the rows would buy
 - ``rows_to_target()``  training rows at which a target is first reached; ``rows_needed()`` with its interval
-- ``next_step()``       grow, stop or measure more; ``stop_growing()`` walks over a grid of sizes with it, and never stops on a fall
+- ``stop_growing()``    walks over a grid of sizes: grow, measure more or stop; it never stops on a fall
 - ``diagnose()``        rising, flat (enough, too few rows, poor rows), falling or noisy, and why
 """
 
@@ -85,7 +85,7 @@ def detectable(
     if not 0 <= correlation < 1:
         raise ValueError(f"correlation {correlation} must lie in 0..1, below 1: 0 for independent runs")
     worth = _count(n) if _families(families, icc) is None else effective_rows(_count(n), families, icc)
-    return _z(level, power) * math.sqrt(2 * p * (1 - p) * (1 - correlation) / worth)
+    return (_z((1 + level) / 2) + _z(power)) * math.sqrt(2 * p * (1 - p) * (1 - correlation) / worth)
 
 
 def rows_to_tell(
@@ -114,7 +114,7 @@ def rows_to_tell(
         raise ValueError(f"correlation {correlation}: scores of {p1} and {p2} on the same rows allow 0..{most:.2f}")
     mean, v1, v2 = (p1 + p2) / 2, p1 * (1 - p1), p2 * (1 - p2)
     shared = 2 * correlation * math.sqrt(v1 * v2)
-    z_level, z_power = _z(level), _z(power=power)
+    z_level, z_power = _z((1 + level) / 2), _z(power)
     root = z_level * math.sqrt(2 * mean * (1 - mean) - shared) + z_power * math.sqrt(max(0.0, v1 + v2 - shared))
     alone = (root / (p2 - p1)) ** 2
     if _families(families, icc) is None or alone <= families:  # a family for every row
@@ -123,9 +123,7 @@ def rows_to_tell(
     return math.ceil(alone * (1 - icc) / room) if room > 1e-12 else math.inf
 
 
-def _z(level: float | None = None, power: float | None = None) -> float:
-    quantile = NormalDist().inv_cdf
-    return (quantile((1 + level) / 2) if level else 0.0) + (quantile(power) if power else 0.0)
+_z = NormalDist().inv_cdf
 
 
 def _between(**shares) -> None:
@@ -189,33 +187,24 @@ class PowerLaw:
 EXPONENTS = np.geomspace(0.01, 3, 120)  # tried one by one: the other two parameters then have a closed form
 
 
-def fit_power_law(sizes, scores, weights=None) -> PowerLaw:
-    """Weighted least squares with bounds: ceiling in [best mean score of a size, 1], scale ≥ 0, exponent in [0.01, 3].
+def fit_power_law(sizes, scores) -> PowerLaw:
+    """Least squares with bounds: ceiling in [best mean score of a size, 1], scale ≥ 0, exponent in [0.01, 3].
 
-    sizes, scores, weights: (points,); several points of one size (seeds) are allowed. For each exponent the ceiling
-    and the scale are solved exactly (variable projection, Golub & Pereyra 1973); the exponent is then searched on a
-    grid and refined between its neighbours. ValueError for fewer than 3 distinct sizes or scores outside 0..1.
+    sizes, scores: (points,); several points of one size (seeds) are allowed. For each exponent the ceiling and the scale
+    are solved exactly (variable projection, Golub & Pereyra 1973); the exponent is searched on a grid, and on a finer one
+    between its neighbours. ValueError for fewer than 3 distinct sizes or scores outside 0..1.
 
     >>> fit = fit_power_law([50, 100, 200, 400], PowerLaw(0.9, 5, 0.5).at([50, 100, 200, 400]))
     >>> round(fit.ceiling, 3), round(fit.scale, 2), round(fit.exponent, 3)
     (0.9, 5.0, 0.5)
     """
-    from scipy.optimize import minimize_scalar
-
-    weights = np.ones(np.shape(sizes)) if weights is None else np.asarray(weights, dtype=float)
-    if weights.shape != np.shape(sizes) or not np.isfinite(weights).all() or (weights <= 0).any():
-        raise ValueError(f"weights: give {np.size(sizes)} numbers above 0, one for each score")
-    order = np.argsort(sizes, kind="stable")
     sizes, scores = _points(sizes, scores, least=3)
-    weights = weights[order]
-    distinct, index = np.unique(sizes, return_inverse=True)
-    n = np.bincount(index, weights)
-    means = np.bincount(index, weights * scores) / n
-    best = lambda *exponents: [float(v[0]) for v in _best(distinct, means[None], n, np.array(exponents))]
-    near, step = best(*EXPONENTS)[2], EXPONENTS[1] / EXPONENTS[0]
-    ends = max(near / step, EXPONENTS[0]), min(near * step, EXPONENTS[-1])
-    found = minimize_scalar(lambda b: best(b)[3], bounds=ends, method="bounded", options={"xatol": 1e-9})
-    return PowerLaw(*best(near, found.x)[:3])
+    sizes, index, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+    means = np.bincount(index, scores)[None] / counts
+    near, step = float(_best(sizes, means, counts, EXPONENTS)[2][0]), EXPONENTS[1] / EXPONENTS[0]
+    finer = np.geomspace(near / step, near * step, 1001).clip(EXPONENTS[0], EXPONENTS[-1])
+    ceiling, scale, exponent, _ = _best(sizes, means, counts, finer)
+    return PowerLaw(float(ceiling[0]), float(scale[0]), float(exponent[0]))
 
 
 def _points(sizes, scores, least: int):
@@ -405,20 +394,14 @@ def rows_needed(runs: dict, families, target: float, resamples: int = 500, seed:
     >>> rows_needed({100: high, 400: high}, np.arange(200), 0.5)  # at most 100
     Estimate(mean=100.0, low=0.0, high=100.0, extrapolated=False)
     """
-    mean, found = rows_drawn(runs, families, target, resamples, seed)
+    mean, found = _rows_drawn(runs, families, target, resamples, seed)
     low, high = np.sort(found)[[int(0.025 * resamples), math.ceil(0.975 * resamples) - 1]]
     return Estimate(mean, 0.0 if low == min(runs) else float(low), float(high))
 
 
-def rows_drawn(runs: dict, families, target: float, resamples: int = 500, seed: int = 0) -> tuple[float, np.ndarray]:
-    """What `rows_needed` rests on: its mean, and the rows of every resample (resamples,), inf where not reached.
-
-    Two tasks on the same test rows share their draws of families under the same `seed`: so a ratio of their rows is paired.
-
-    >>> low, high = np.tile([0, 1, 0, 0], (3, 50)), np.tile([1, 1, 1, 0], (3, 50))
-    >>> mean, drawn = rows_drawn({100: low, 400: high}, np.arange(200), 0.5, resamples=20); mean, drawn.shape
-    (200.0, (20,))
-    """
+def _rows_drawn(runs: dict, families, target: float, resamples: int, seed: int) -> tuple[float, np.ndarray]:
+    """Rows to the target, and those of every resample (resamples,), inf where not reached. Two tasks on the same test rows share
+    their draws of families under the same `seed`: so a ratio of their rows is paired."""
     sizes, means, resampled = _resample(runs, families, resamples, seed)
     return rows_to_target(sizes, means, target), np.array([rows_to_target(sizes, s, target) for s in resampled])
 
@@ -434,40 +417,14 @@ def rows_ratio(a: dict, families_a, b: dict, families_b, target: float, resample
     >>> round(ratio.mean, 1), ratio.high  # above 25% never reaches half: at least 400 rows over 200
     (2.0, inf)
     """
-    above, below = (rows_drawn(v, f, target, resamples, seed)[1] for v, f in ((a, families_a), (b, families_b)))
+    above, below = (_rows_drawn(v, f, target, resamples, seed)[1] for v, f in ((a, families_a), (b, families_b)))
     above_least, below_least = np.minimum(above, max(a)), np.minimum(below, max(b))
     low = np.quantile(above_least / below, 0.025, method="lower")
     high = np.quantile(above / below_least, 0.975, method="higher")
     return Estimate(float(np.median(above_least / below_least)), float(low), float(high))
 
 
-def _monotone(scores, increasing: bool = True) -> np.ndarray:
-    from sklearn.isotonic import IsotonicRegression
-
-    return IsotonicRegression(increasing=increasing).fit_transform(np.arange(len(scores)), scores)
-
-
 # ---------------------------------------------------------------- step by step
-
-
-def next_step(gain_mean: float, gain_low: float, gain_high: float, worth: float = 0.02) -> str:
-    """What one step's gain says: "stop", "grow" or "measure more" (gains and `worth` are fractions).
-
-    stop: even the upper bound is below `worth`. grow: the lower bound is above 0 and the mean at least `worth`.
-    measure more: the interval allows both. ValueError for bounds in the wrong order or worth ≤ 0.
-
-    >>> next_step(0.06, 0.02, 0.10), next_step(0.00, -0.01, 0.01), next_step(0.02, -0.03, 0.07)
-    ('grow', 'stop', 'measure more')
-    """
-    if not gain_low <= gain_high or not math.isfinite(gain_mean):
-        raise ValueError(
-            f"gain {gain_mean} [{gain_low}, {gain_high}]: give mean, lower and upper bound, in this order"
-        )
-    if not worth > 0:
-        raise ValueError(f"worth {worth} must be above 0: the smallest gain that pays for a step, 0.02 for two points")
-    if gain_high < worth:
-        return "stop"
-    return "grow" if gain_low > 0 and gain_mean >= worth else "measure more"
 
 
 @dataclass(frozen=True)
@@ -499,29 +456,21 @@ def stop_growing(runs: dict, families, worth=0.02, floor: float = 0.0, resamples
 
     runs, families: as for `curve`, at least two sizes, each about twice the one before. The gain is paired: a resample
     draws the same families for both sizes. "measure more" does not stop the walk: not knowing is no reason to stop,
-    and the step says so. The step beyond the stop had to be run to know it. ValueError for fewer than 2 sizes.
+    and the step says so. The step beyond the stop had to be run to know it. ValueError for fewer than 2 sizes, or worth ≤ 0.
 
     >>> same = np.tile([1, 1, 1, 0], (2, 50))
     >>> walk = stop_growing({100: same * 0, 200: same, 400: same}, np.arange(200)); walk.size, walk.stopped
     (200, True)
     """
+    if not worth > 0:
+        raise ValueError(f"worth {worth} must be above 0: the smallest gain that pays for a step, 0.02 for two points")
     sizes, means, resampled = _resample(runs, families, resamples, seed)
     if len(sizes) < 2:
         raise ValueError(f"one size, {sizes[0]}: a step needs two, add runs with about twice the rows")
     steps = []
     for i in range(len(sizes) - 1):
         gain = Estimate(float(means[i + 1] - means[i]), *_middle(resampled[:, i + 1] - resampled[:, i]))
-        verdict = next_step(*gain, worth)
-        if verdict == "stop" and means[i + 1] < floor + 0.10:
-            verdict = "grow"  # flat at the floor
-        if verdict == "stop" and gain.mean < -worth:
-            verdict = "fall"
-        why = {
-            "stop": f"even the upper bound is below {worth:g}",
-            "grow": f"{'a gain' if gain.mean >= worth else 'still at the floor'}, more rows are needed",
-            "fall": "steps are missing, or the added rows are poor: no reason to stop",
-            "measure more": f"the interval allows less and more than {worth:g}: more test rows or seeds would tell",
-        }[verdict]
+        verdict, why = _verdict(gain, means[i + 1], floor, worth)
         alone = any(np.ndim(runs[n]) < 2 or len(runs[n]) < 2 for n in sizes[i : i + 2])
         why += "; one seed: another may say otherwise" * alone
         reason = f"{sizes[i]} -> {sizes[i + 1]} rows: {gain}, {verdict}: {why}"
@@ -529,6 +478,19 @@ def stop_growing(runs: dict, families, worth=0.02, floor: float = 0.0, resamples
         if verdict == "stop":
             return Walk(sizes[i], True, tuple(steps))
     return Walk(sizes[-1], False, tuple(steps))
+
+
+def _verdict(gain: Estimate, reached: float, floor: float, worth: float) -> tuple[str, str]:
+    """What the gain of one step, up to the score `reached`, says, and why."""
+    if gain.high < worth and reached < floor + 0.10:
+        return "grow", "still at the floor, more rows are needed"
+    if gain.high < worth and gain.mean < -worth:
+        return "fall", "steps are missing, or the added rows are poor: no reason to stop"
+    if gain.high < worth:
+        return "stop", f"even the upper bound is below {worth:g}"
+    if gain.low > 0 and gain.mean >= worth:
+        return "grow", "a gain, more rows are needed"
+    return "measure more", f"the interval allows less and more than {worth:g}: more test rows or seeds would tell"
 
 
 @dataclass(frozen=True)
@@ -566,6 +528,8 @@ def diagnose(
     >>> diagnose([100, 200, 400], [0.30, 0.31, 0.30], [0.9, 0.7, 0.5], floor=0.1).label
     'flat: poor rows'
     """
+    from sklearn.isotonic import isotonic_regression
+
     sizes = list(sizes)
     entries = (len(sizes), len(scores_by_size), len(train_scores_by_size))
     if len(set(entries)) > 1:
@@ -579,8 +543,8 @@ def diagnose(
         raise ValueError(f"sizes {sizes} must rise, each once: put several seeds of a size into one entry")
     if noise is None and all(len(s) > 1 for s in seeds):
         noise = 1.96 * math.sqrt(2 * np.mean([s.var(ddof=1) / len(s) for s in seeds]))
-    up, down = _monotone(held), _monotone(held, increasing=False)
-    trend = min((up, down), key=lambda fit: ((fit - held) ** 2).sum())
+    trends = [isotonic_regression(held, increasing=way) for way in (True, False)]
+    trend = min(trends, key=lambda fit: ((fit - held) ** 2).sum())
     noise = max(noise or 0.0, 2 * float(np.sqrt(((trend - held) ** 2).mean())))
     rise, peak = float(trend[-1] - trend[0]), int(held.argmax())
     story = f"held-out {held[0]:.2f} -> {held[-1]:.2f}, train {train[0]:.2f} -> {train[-1]:.2f}, noise ±{noise:.2f}"
