@@ -1,7 +1,5 @@
 """Twelve tasks of rising difficulty on the company's tickets, made by the knobs of `make_data`.
 
-    python -m helpers.difficulty         rows, an answer and the system prompt of each
-
 The knobs: how many codes an answer is chosen from (2, 8, 16), codes or telling names, one answer or a record of three, how
 many rules a decision follows (1, 3, 8, 10). `task()` builds one task; nothing is written to disk. The tickets of
 `codes-8` and `names-8` are the same, and so are those of `routing` and `routing_words`: prior knowledge is the only difference.
@@ -103,14 +101,3 @@ def _tickets(name: str, kind: str, knob: int) -> tuple[list[dict], str, str]:
 
     rows = [r | {"completion": answer(json.loads(r["completion"]))} for r in rows]
     return rows, ROUTE.replace("code", "queue") if words else ROUTE, rules
-
-
-def main() -> None:
-    for name in NAMES:
-        found = task(name)
-        sizes = {s: sum(r["split"] == s for r in found["rows"]) for s in make_data.SPLITS}
-        print(f"{name:14} {sizes}  {found['rows'][0]['completion']}   [{found['system']}]")
-
-
-if __name__ == "__main__":
-    main()

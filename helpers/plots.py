@@ -30,22 +30,15 @@ def use_style() -> None:
     plt.style.use(Path(__file__).with_name("course.mplstyle"))
 
 
-def intervals(ax, items: dict, unit: str = "%", scale: float = 100, colors: dict | None = None):
-    """Horizontal dots with bars. `items`: name → Interval (mean, low, high as fractions, times `scale`)."""
+def intervals(ax, items: dict):
+    """Horizontal dots with bars, in percent. `items`: name → Interval (mean, low, high as fractions)."""
     names = list(items)
     for y, name in enumerate(reversed(names)):
-        i, color = items[name], (colors or {}).get(name, BLUE)
-        ax.plot([scale * i.low, scale * i.high], [y, y], color=color, lw=3, alpha=0.45, solid_capstyle="butt")
-        ax.plot(scale * i.mean, y, "o", color=color)
-        ax.annotate(
-            f"{scale * i.mean:.0f}{unit}",
-            (scale * i.mean, y),
-            xytext=(0, 8),
-            textcoords="offset points",
-            ha="center",
-            fontsize=10,
-            color=color,
-        )
+        mean, low, high = (100 * x for x in items[name])
+        ax.plot([low, high], [y, y], color=BLUE, lw=3, alpha=0.45, solid_capstyle="butt")
+        ax.plot(mean, y, "o", color=BLUE)
+        place = {"xytext": (0, 8), "textcoords": "offset points", "ha": "center"}
+        ax.annotate(f"{mean:.0f}%", (mean, y), fontsize=10, color=BLUE, **place)
     ax.set_yticks(range(len(names)), reversed(names))
     ax.set_ylim(-0.6, len(names) - 0.3)
     ax.grid(axis="y", visible=False)

@@ -23,12 +23,15 @@ def as_matrix(vectors) -> np.ndarray:
         raise ValueError(f"vectors of shape {x.shape}: give (rows, dimensions), one row a text")
     if x.dtype not in (np.float32, np.float64):  # float16 squares overflow at 256
         x = x.astype(np.float32)
-    for start in range(0, len(x), 8192):  # a block at a time: no second matrix
-        if (bad := ~np.isfinite(x[start : start + 8192]).all(1)).any():
-            raise ValueError(
-                f"row {start + int(bad.argmax())} holds NaN or infinity: embed its text again or remove it"
-            )
+    finite = np.concatenate([np.isfinite(block).all(1) for block in _blocks(x)])
+    if not finite.all():
+        raise ValueError(f"row {int(finite.argmin())} holds NaN or infinity: embed its text again or remove it")
     return x
+
+
+def _blocks(x: np.ndarray) -> list[np.ndarray]:
+    """Views of 8,192 rows: what is computed on one after the other needs no second matrix."""
+    return [x[start : start + 8192] for start in range(0, len(x), 8192)]
 
 
 def _count(k: int, rows: int) -> int:
@@ -78,10 +81,9 @@ def k_center_greedy(vectors, k: int, first: int | None = None) -> np.ndarray:
 
 
 def _central(x: np.ndarray) -> int:
-    """The row nearest to the mean, a block at a time."""
+    """The row nearest to the mean."""
     mean = x.mean(0, dtype=np.float64)
-    far = np.concatenate([((x[i : i + 8192] - mean) ** 2).sum(1) for i in range(0, len(x), 8192)])
-    return int(far.argmin())
+    return int(np.concatenate([((block - mean) ** 2).sum(1) for block in _blocks(x)]).argmin())
 
 
 def _farthest(x, rivals, picks: list[int], exact: dict) -> int:
@@ -104,13 +106,10 @@ def cover_radius(vectors, picks) -> float:
     >>> cover_radius([[0.0], [1.0], [5.0]], [0, 2])
     1.0
     """
+    from sklearn.metrics import pairwise_distances_argmin_min
+
     x = as_matrix(vectors)
-    near = np.full(len(x), np.inf)
-    for i in picks:
-        for start in range(0, len(x), 8192):
-            block = slice(start, start + 8192)
-            np.minimum(near[block], ((x[block].astype(np.float64) - x[i]) ** 2).sum(1), out=near[block])
-    return float(np.sqrt(near.max()))
+    return float(pairwise_distances_argmin_min(x, x[list(picks)])[1].max())
 
 
 def largest_cluster(vectors, clusters: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
