@@ -107,29 +107,20 @@ def execute(path: Path, expected_s: float | None):
     from tqdm import tqdm
 
     notebook = nbformat.read(path, as_version=4)
-    bar = tqdm(
-        total=len(notebook.cells),
-        desc=path.stem,
-        unit="cell",
-        postfix=f"expected {expected_s / 60:.1f} min" if expected_s else "first run",
-    )
+    expected = f"expected {expected_s / 60:.1f} min" if expected_s else "first run"
     client = NotebookClient(
-        notebook,
-        timeout=3600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
-        on_cell_complete=lambda cell, cell_index: bar.update(1),
+        notebook, timeout=3600, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )
     begin, watch = time.perf_counter(), None
     env = dict(os.environ, COURSE_BARS=os.environ.get("COURSE_BARS", "0"), PYTHONHASHSEED="0")
     try:
-        with client.setup_kernel(env=env, cwd=str(path.parent)):
+        bar = tqdm(notebook.cells, path.stem, unit="cell", postfix=expected)
+        with bar, client.setup_kernel(env=env, cwd=str(path.parent)):
             watch = PeakMemory(client.km.provisioner.pid)
             watch.start()
-            for index, cell in enumerate(notebook.cells):
+            for index, cell in enumerate(bar):
                 client.execute_cell(cell, index)
     except CellExecutionError as fault:
-        bar.close()
         raise SystemExit(
             f"{path.name} stopped: {str(fault).strip().splitlines()[-1]}\nOpen it with `make lab` and run to this "
             f"cell; finished notebooks are kept, so `make course` goes on from here."
@@ -140,7 +131,6 @@ def execute(path: Path, expected_s: float | None):
             "needs up to 4 GiB). Close other programs and repeat the command: finished notebooks are kept."
         ) from fault
     finally:
-        bar.close()
         if watch:
             watch.stop.set()
     return notebook, time.perf_counter() - begin, watch.gib
@@ -167,6 +157,8 @@ def smaller(png: str) -> str:
 
 def clean_outputs(notebook) -> None:
     """Keep what teaches: no stderr, no widget views or state, no timestamps, no path of this machine, small pictures."""
+    import nbformat
+
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -182,8 +174,6 @@ def clean_outputs(notebook) -> None:
             if "image/png" in data:
                 data["image/png"] = smaller(data["image/png"].strip())
             kept.append(json.loads(json.dumps(out).replace(str(ROOT), "...")))
-        import nbformat
-
         cell.outputs = [nbformat.from_dict(o) for o in kept]
 
 
@@ -191,16 +181,16 @@ def run(number: str | None, in_place: bool, again: bool) -> None:
     """Execute in order; up-to-date copies are kept, so that an interrupted run goes on where it was."""
     import nbformat
 
+    made = lambda path: json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {})
     chosen, executed = notebooks(number), BUILD / "notebooks"
     executed.mkdir(parents=True, exist_ok=True)
     for path in chosen:
         copy, key = executed / path.name, content_key(path)
         if copy.exists() and not again and not in_place:
-            if json.loads(copy.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("key") == key:
+            if made(copy).get("key") == key:
                 print(f"{path.stem}: already run, nothing changed (--again repeats it)")
                 continue
-        known = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("course", {}).get("seconds")
-        notebook, seconds, peak = execute(path, known)
+        notebook, seconds, peak = execute(path, made(path).get("seconds"))
         print(f"{path.stem}: {seconds / 60:.1f} min, peak {peak:.1f} GiB")
         notebook.metadata["course"] = {"seconds": round(seconds), "peak_gib": round(peak, 1)}
         clean_outputs(notebook)
@@ -260,21 +250,17 @@ def publish(repo: str, root: Path = ROOT) -> int:
             elif "colab" in cell.get("metadata", {}).get("tags", []):
                 source = re.sub(r'^REPO = "[^"]*"', f'REPO = "{repo}"', source, flags=re.M)
             cell["source"] = source.splitlines(keepends=True)
-        changed += _write_if_new(path, before, json.dumps(notebook, indent=1, ensure_ascii=False) + "\n")
+        after = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            changed += 1
     readme = root / "README.md"
     if readme.exists():
-        before = readme.read_text(encoding="utf-8")
         address = f"https://github.com/{repo}" if repo else "<this repository>"
-        _write_if_new(
-            readme, before, re.sub(r"(?<=^git clone )\S+( repository>)?(?= course)", address, before, flags=re.M)
-        )
+        before = readme.read_text(encoding="utf-8")
+        after = re.sub(r"(?<=^git clone )\S+( repository>)?(?= course)", address, before, flags=re.M)
+        readme.write_text(after, encoding="utf-8")
     return changed
-
-
-def _write_if_new(path: Path, before: str, after: str) -> bool:
-    if after != before:
-        path.write_text(after, encoding="utf-8")
-    return after != before
 
 
 def main() -> None:
