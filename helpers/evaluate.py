@@ -362,7 +362,6 @@ def _resample(sums, counts, level: float, resamples: int, seed: int) -> tuple[fl
 class Column:
     """One method on the card: answers, verdicts, seconds."""
 
-    name: str
     answers: list[str]
     exact: np.ndarray
     fields: dict[str, np.ndarray]
@@ -394,7 +393,7 @@ class ReportCard:
         verdicts = [self.check(a, r) for a, r in zip(answers, self.rows)]
         fields = {k: np.array([v.fields[k] for v in verdicts]) for k in verdicts[0].fields}
         exact, why = np.array([v.exact for v in verdicts]), [v.why for v in verdicts]
-        self.columns[name] = Column(name, list(answers), exact, fields, seconds, why)
+        self.columns[name] = Column(list(answers), exact, fields, seconds, why)
         cut = getattr(answers, "cut", ()) if cut is None else cut
         fenced = [getattr(v, "fenced", False) for v in verdicts]
         shares = {"cut short": cut, "right but fenced": fenced}

@@ -1,6 +1,6 @@
 """Before a run: the faults of your own rows, tokenizer and settings that cost a week, found in seconds.
 
-- ``preflight(rows, tokenizer, ...)``  every check; a `Preflight` with findings, shown as a table
+- ``preflight(rows, tokenizer, ...)``  every check; a `Preflight` with findings, one line each when printed
 - ``Finding``                          check, severity, rows, reason, cure
 - ``check_adapter(folder, model)``     whether a saved adapter fits the layers of this model at all
 
@@ -101,13 +101,6 @@ class Preflight:
         faults = ", ".join(f"{count[s]} {s}{'s' * (count[s] > 1)}" for s in SEVERITIES if count[s]) or "no fault"
         head = f"{self.rows} rows, {self.tokens:,} tokens, {self.trained:,} of them trained: {faults}"
         return "\n".join([head, *map(str, self.findings)])
-
-    def table(self):
-        """The findings as a DataFrame: one line each."""
-        import pandas as pd
-
-        lines = [(f.severity, f.check, len(f.rows), f.reason, f.cure) for f in self.findings]
-        return pd.DataFrame(lines, columns=["severity", "check", "rows", "reason", "cure"])
 
 
 def preflight(

@@ -26,7 +26,6 @@ class Task:
     name: str
     system: str
     fields: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ("prompt", "completion")
 
 
 TASKS = {
@@ -39,8 +38,8 @@ TASKS = {
         Task("routing_long", "Tallowmere desk. Route the ticket as JSON.", ("queue", "priority", "product")),
         Task("policy", "Tallowmere desk. Decide the case as JSON.", ("do", "post", "by")),
         Task("general", "Answer in a few words."),
-        Task("tone", "Tallowmere desk. Reply to the customer.", (), ("prompt", "chosen", "rejected")),
-        Task("handbook", "Answer from the handbook.", (), ("prompt", "completion", "article")),
+        Task("tone", "Tallowmere desk. Reply to the customer."),
+        Task("handbook", "Answer from the handbook."),
     )
 }
 

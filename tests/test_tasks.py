@@ -97,7 +97,8 @@ def test_odd_files_are_named_and_nothing_crashes(tmp_path):
         own_rows.read(write(tmp_path / "d.csv", b"prompt,completion\ra,b\r"))
     pairs = '{"prompt": "a", "chosen": "b", "rejected": "c"}\n{"prompt": "a", "chosen": "b", "rejected": "d"}\n'
     assert (
-        len(own_rows.read(write(tmp_path / "e.jsonl", pairs), tasks.TASKS["tone"].columns, one_answer=False).rows) == 2
+        len(own_rows.read(write(tmp_path / "e.jsonl", pairs), ("prompt", "chosen", "rejected"), one_answer=False).rows)
+        == 2
     )
 
 
