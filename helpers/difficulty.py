@@ -63,11 +63,8 @@ routing, routing_words, policy-1, policy-3, policy-8, policy-10
         )
     else:
         rows, system, rules = _tickets(name, kind, int(knob or 8))
-    return {"rows": [_lean(r, name) for r in rows], "system": system, "rules": rules}
-
-
-def _lean(row: dict, name: str) -> dict:
-    return {k: row[k] for k in ("id", "family", "split", "prompt", "completion")} | {"task": name}
+    kept = ("id", "family", "split", "prompt", "completion")
+    return {"rows": [{k: r[k] for k in kept} | {"task": name} for r in rows], "system": system, "rules": rules}
 
 
 def _tickets(name: str, kind: str, knob: int) -> tuple[list[dict], str, str]:

@@ -19,11 +19,13 @@ import os
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 
 def progress(total: int, label: str, show: bool):
@@ -100,10 +102,10 @@ def left_pad(rows: list[list[int]], pad: int, device) -> tuple[torch.Tensor, tor
     >>> left_pad([[5], [6, 7]], 0, "cpu")[0].tolist()
     [[0, 5], [6, 7]]
     """
-    longest = max(map(len, rows))
-    ids = torch.tensor([[pad] * (longest - len(r)) + r for r in rows], device=device)
-    mask = torch.tensor([[0] * (longest - len(r)) + [1] * len(r) for r in rows], device=device)
-    return ids, mask
+    left = partial(pad_sequence, batch_first=True, padding_side="left")
+    ids = left([torch.tensor(row) for row in rows], padding_value=pad)
+    mask = left([torch.ones(len(row), dtype=torch.long) for row in rows])
+    return ids.to(device), mask.to(device)
 
 
 class Answers(list):
@@ -190,13 +192,11 @@ def score_completions(
         for start in range(0, len(order), batch_size):
             batch = order[start : start + batch_size]
             ids, mask = left_pad([heads[i] + tails[i] for i in batch], tokenizer.pad_token_id, device)
-            keep = max(len(tails[i]) for i in batch)
+            target, mine = left_pad([tails[i] for i in batch], tokenizer.pad_token_id, device)
             positions = (mask.cumsum(1) - 1).clamp(min=0)
-            out = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=keep + 1)
-            logits = out.logits[:, :-1].float()
-            target = ids[:, -keep:]  # (batch, keep); logits (batch, keep, vocabulary)
+            out = model(ids, attention_mask=mask, position_ids=positions, logits_to_keep=target.shape[1] + 1)
+            logits = out.logits[:, :-1].float()  # (batch, longest answer, vocabulary)
             loss = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
-            mine = torch.tensor([[0] * (keep - len(tails[i])) + [1] * len(tails[i]) for i in batch], device=device)
             right = (logits.argmax(-1) == target) & mine.bool()
             nll[batch] = (loss * mine).sum(1).double().cpu()
             correct[batch] = right.sum(1).cpu()
@@ -449,21 +449,14 @@ def cached(folder: str | Path, function, *args):
 
     The key covers the source of `function` and of this module, so that a changed measurement is measured anew.
     """
-    from transformers import __version__ as transformers_version
+    from helpers import hardware, models
 
-    from helpers.models import appearing
-
-    code = [
-        inspect.getsource(function),
-        Path(__file__).read_text(encoding="utf-8"),
-        torch.__version__,
-        transformers_version,
-    ]
+    code = [inspect.getsource(function), Path(__file__).read_text(encoding="utf-8"), hardware.versions()]
     key = hashlib.sha256(json.dumps([args, code], sort_keys=True).encode()).hexdigest()
     path = Path(folder) / f"{key[:24]}.json"
     if path.exists():
         return json.loads(path.read_text(encoding="utf-8"))
     text = json.dumps(function(*args))
-    with appearing(path) as part:
+    with models.appearing(path) as part:
         part.write_text(text, encoding="utf-8")
     return json.loads(text)  # as it will be read

@@ -61,7 +61,8 @@ def k_center_greedy(vectors, k: int, first: int | None = None) -> np.ndarray:
     squares = np.einsum("ij,ij->i", x, x)
     slack = 4 * (x.shape[1] + 4) * np.finfo(x.dtype).eps * float(squares.max())  # of the product's rounding error
     if first is None:
-        first = _central(x)
+        mean = x.mean(0, dtype=np.float64)
+        first = int(np.concatenate([((block - mean) ** 2).sum(1) for block in _blocks(x)]).argmin())
     if not 0 <= first < len(x):
         raise ValueError(f"first={first}: there are {len(x)} rows, numbered from 0")
     picks, exact = [first], {}
@@ -78,12 +79,6 @@ def k_center_greedy(vectors, k: int, first: int | None = None) -> np.ndarray:
         picks.append(int(best))
         open_[best] = False
     return np.array(picks)
-
-
-def _central(x: np.ndarray) -> int:
-    """The row nearest to the mean."""
-    mean = x.mean(0, dtype=np.float64)
-    return int(np.concatenate([((block - mean) ** 2).sum(1) for block in _blocks(x)]).argmin())
 
 
 def _farthest(x, rivals, picks: list[int], exact: dict) -> int:
