@@ -26,12 +26,16 @@ class DataError(ValueError):
 
 @dataclass
 class Report:
-    """What `read` found: `rows` that are fine, `problems` as (line number, reason), `total` records seen."""
+    """What `read` found: `rows` that are fine, and the others as `problems`: (line number, reason)."""
 
     path: str
     rows: list[dict] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
-    total: int = 0
+
+    @property
+    def total(self) -> int:
+        """Records seen."""
+        return len(self.rows) + len(self.problems)
 
     def __str__(self) -> str:
         return self._listed(f"{self.path}: {len(self.rows)} of {self.total} records", "line")
@@ -90,7 +94,7 @@ def read(
             report.problems.append((number, reason))
     report.problems.sort()
     if not report.total:
-        report.problems.append((1, "no records: the file is empty" + (" below its header" if tables else "")))
+        raise DataError(f"{path.name}, line 1: no records: the file is empty{' below its header' * tables}")
     if (strict and report.problems) or not report.rows:
         hint = "\nMend these lines, or read(..., strict=False) to go on with the others." if report.rows else ""
         raise DataError(f"{report}{hint}")
@@ -160,7 +164,6 @@ def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator
             try:
                 yield number, raw.decode(encoding)
             except UnicodeDecodeError as fault:
-                report.total += 1
                 cure = "as above" if cure else _other_encoding(path, raw)
                 at = f"not {encoding.upper()} at byte {fault.start + 1} of the line"
                 report.problems.append((number, f"{at}: {cure}"))
@@ -188,13 +191,11 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
             rows = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as fault:
             raise DataError(f"{path.name} begins like a JSON array and is none: {fault}") from fault
-        report.total += len(rows)
         yield from enumerate(rows, 1)
         return
     for number, line in _text_lines(path, report, encoding):
         if not line.strip():
             continue  # an empty line holds no record
-        report.total += 1
         try:
             row = json.loads(line, object_pairs_hook=_once)
         except RecursionError:
@@ -252,7 +253,6 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
         except StopIteration:
             return
         except csv.Error as fault:
-            report.total += 1
             unread = f"; a quote opened here is never closed, lines {start} to {at} are unread" * (at > start)
             report.problems.append((start, f"not CSV: {fault}{unread}"))
             continue
@@ -260,7 +260,6 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
             values.pop()
         if not any(values):
             continue  # an empty line, or one of separators alone
-        report.total += 1
         if len(values) != len(header):
             reason = f"{len(values)} values, the header has {len(header)}: quote texts that hold commas"
             report.problems.append((start, reason))
@@ -456,7 +455,7 @@ def check_pairs(
       row 2: chosen and rejected are equal: nothing to prefer, change one or remove the pair
       the longer answer is the chosen one in 100% of the pairs: too few pairs to tell
     """
-    report, seen = PairReport(total=len(rows)), {}
+    report, seen = PairReport(), {}
     for number, row in enumerate(rows, 1):
         try:
             key = prompt, chosen, rejected = _pair_texts(row, max_length, length)
