@@ -153,7 +153,7 @@ def _other_encoding(path: Path, raw: bytes) -> str:
 
 
 def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
-    """Numbered lines as text; a line that is not in the encoding becomes a problem, and the rest goes on."""
+    """Numbered lines as text; one that is not in the encoding becomes a problem, and comes with � for what cannot be read."""
     cure = ""
     with _open(path) as file:
         start = file.read(4)
@@ -167,6 +167,12 @@ def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator
                 cure = "as above" if cure else _other_encoding(path, raw)
                 at = f"not {encoding.upper()} at byte {fault.start + 1} of the line"
                 report.problems.append((number, f"{at}: {cure}"))
+                yield number, raw.decode(encoding, "replace")
+
+
+def _is_bad(report: Report, start: int) -> bool:
+    """Whether a line from `start` on could not be read."""
+    return bool(report.problems) and report.problems[-1][0] >= start
 
 
 def _once(pairs: list[tuple]) -> dict:
@@ -194,7 +200,7 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
         yield from enumerate(rows, 1)
         return
     for number, line in _text_lines(path, report, encoding):
-        if not line.strip():
+        if not line.strip() or _is_bad(report, number):
             continue  # an empty line holds no record
         try:
             row = json.loads(line, object_pairs_hook=_once)
@@ -258,8 +264,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
             continue
         while len(values) > len(header) and not values[-1]:
             values.pop()
-        if not any(values):
-            continue  # an empty line, or one of separators alone
+        if not any(values) or _is_bad(report, start):
+            continue  # an empty line, one of separators alone, or a record that is not whole
         if len(values) != len(header):
             reason = f"{len(values)} values, the header has {len(header)}: quote texts that hold commas"
             report.problems.append((start, reason))

@@ -92,6 +92,18 @@ def test_the_cure_of_an_encoding_is_said_at_its_first_line_and_an_array_is_never
         own_rows.read(tmp_path / "b.json", strict=False)
 
 
+def test_a_line_in_another_encoding_spoils_its_whole_record(tmp_path):
+    head, tail = b'prompt,completion\np,"one\n', b'\nthree"\nq,c\nr,"never closed\n'
+    (tmp_path / "a.csv").write_bytes(head + "退货".encode("gbk") + tail)
+    report = own_rows.read(tmp_path / "a.csv", strict=False)
+    assert report.rows == [{"prompt": "q", "completion": "c"}]
+    assert [number for number, _ in report.problems] == [3, 6] and "not UTF-8" in report.problems[0][1]
+    good = json.dumps(ROW).encode()
+    (tmp_path / "a.jsonl").write_bytes(good.replace(b'"p"', b'"caf\xe9"') + b"\n" + good)
+    report = own_rows.read(tmp_path / "a.jsonl", strict=False)
+    assert report.rows == [ROW] and len(report.problems) == 1
+
+
 SAID = [{"role": "user", "content": "Hi"}]
 FORMS = [
     {"messages": [*SAID, {"role": "assistant", "content": "Ho"}]},
