@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import json
@@ -50,44 +51,62 @@ class Report:
 
 def read(
     path: str | Path, columns: tuple[str, ...] = ("prompt", "completion"), strict: bool = True, max_length: int | None = None,
-    length: Callable[[str], int] = len, one_answer: bool = True, encoding: str = "utf-8",
+    length: Callable[[str], int] = len, one_answer: bool = True, encoding: str = "utf-8", optional: tuple[str, ...] = (),
 ) -> Report:  # fmt: skip
     """Read your own rows from .jsonl, .json (an array), .csv or .tsv, each also as .gz, one pass, each row kept once.
 
-    Every record must have all `columns` as non-empty text; other columns are kept. A row is over-long where
-    `length` summed over the columns exceeds `max_length` (pass a token counter to count tokens). Exact duplicates
-    are reported; so are equal prompts with different answers, which no model can learn (`one_answer=False` allows
-    them: several preference pairs of one prompt).
+    Every record must have all `columns` as non-empty text, but for those that are `optional`; other columns are kept. A row is
+    over-long where `length` summed over the columns exceeds `max_length` (pass a token counter to count tokens). Exact
+    duplicates are reported; so are rows that differ in the last column alone, the answer, which no model can learn
+    (`one_answer=False` allows them).
 
     encoding: of the file. Where it is not UTF-8, the error names the likely one to write here.
-    Rows of other forms (messages, ShareGPT, alpaca) are named, and refused: `as_chat` converts one.
+    Rows of other forms (messages, ShareGPT, alpaca) are named and refused, with the line that converts them.
 
     strict: DataError lists every problem. Otherwise the good rows come back, with the problems beside them.
     """
     path = Path(path)
     if not path.exists():
         raise DataError(f"{path} is not there (the notebook's folder is {Path.cwd().name}/): check the name")
+    if path.is_dir():
+        raise DataError(f"{path.name} is a folder: name a file in it")
+    with _open(path) as file:
+        what, reader = BINARY.get(file.read(4), ("", ""))
+    if what:
+        way = f"pandas.{reader.format(path.name)}.to_json('rows.jsonl', orient='records', lines=True)"
+        raise DataError(f"{path.name} is {what}: {way} makes a file that is read here")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise DataError(
+            f"encoding {encoding!r} is unknown: utf-8, gb18030, big5, shift_jis and cp1252 are usual"
+        ) from None
     kind = Path(path.name.lower().removesuffix(".gz")).suffix
-    if path.is_dir() or kind not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv"):
+    if kind not in (".jsonl", ".ndjson", ".json", ".csv", ".tsv"):
         kinds = ".jsonl (one JSON object a line), .json (an array), .csv and .tsv (with a header line)"
         raise DataError(f"{path.name}: only {kinds} are read")
     report = Report(path.name)
-    place: dict[str, int] = {}  # first column -> index into rows: the row's own text, nothing is kept twice
+    asked = columns[:-1] or columns
+    place: dict = {}  # what is asked -> index into rows: one column's own text, nothing is kept twice
     numbers = array("L")
     tables = kind in (".csv", ".tsv")
-    records = (_csv_rows if tables else _json_rows)(path, columns, report, encoding)
+    needed = tuple(c for c in columns if c not in optional)
+    records = (_csv_rows if tables else _json_rows)(path, needed, report, encoding)
     for number, row in records:
         if not report.rows and not report.problems and isinstance(row, dict) and not set(columns) <= set(row):
             if (form := form_of(row)) not in ("", "prompt and completion"):
-                raise DataError(f"{path.name} holds rows of the form {form}: {_way(row, form)}")
-        reason = _row_fault(row, columns, max_length, length)
-        if reason is None and (first := place.get(row[columns[0]])) is not None:
-            if all(report.rows[first][c] == row[c] for c in columns):
+                raise DataError(f"{path.name} holds rows of the form {form}: {_way(row, form, path.name)}")
+        reason = _row_fault(row, columns, max_length, length, optional)
+        if reason is None:
+            key = row[asked[0]] if len(asked) == 1 else tuple(map(row.get, asked))
+        if reason is None and (first := place.get(key)) is not None:
+            if all(report.rows[first].get(c) == row.get(c) for c in columns):
                 reason = f"the same as line {numbers[first]}: remove one"
             elif one_answer:
-                reason = f"the same {columns[0]} as line {numbers[first]} with another answer: decide which is right"
+                same = f"the same {', '.join(asked)} as line {numbers[first]}"
+                reason = f"{same} with another answer: decide which is right"
         if reason is None:
-            place[row[columns[0]]] = len(report.rows)
+            place[key] = len(report.rows)
             numbers.append(number)
             report.rows.append(row)
         else:
@@ -104,19 +123,35 @@ def read(
 HIDDEN = {
     "\u200b": "a zero-width space", "\ufeff": "a byte-order mark", "\u2060": "a word joiner",
     "\ufffd": "\ufffd, left by an earlier wrong decoding",
+    **{chr(c): "a control character" for c in (*range(1, 32), *range(127, 160)) if chr(c) not in "\t\n\r"},
+    **{chr(c): "a mark of writing direction" for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
 }  # fmt: skip
 MISSING = {"nan", "none", "null", "#n/a", "#ref!", "#value!", "#div/0!", "n/a", "<na>"}
 
 
-def _row_fault(row, columns, max_length, length) -> str | None:
+BINARY = {  # first bytes: what the file is, and what reads it
+    b"PK\x03\x04": ("an Excel workbook, or another zip", "read_excel({!r}, dtype=str, keep_default_na=False)"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "read_excel({!r}, dtype=str, keep_default_na=False)"),
+    b"PAR1": ("a Parquet file", "read_parquet({!r})"),
+}
+
+
+def _row_fault(row, columns, max_length, length, optional=()) -> str | None:
     if not isinstance(row, dict):
         return f"a JSON {type(row).__name__}, expected an object with {', '.join(columns)}"
     for name in columns:
+        if name in optional and row.get(name) in (None, ""):
+            continue
         if row.get(name) is None:
             has = f" (it has {', '.join(map(str, list(row)[:6]))})"
             return f"no column {name!r}" + (": it is empty" if name in row else has)
+        if row[name] != row[name]:
+            return f"{name!r} is NaN: a missing value"
         if not isinstance(row[name], str):
-            return f"{name!r} is a {type(row[name]).__name__}, expected text: put it in quotes"
+            cure = "put it in quotes"
+            if isinstance(row[name], dict | list):
+                cure = "write it with json.dumps; chats (lists of turns) are as trl takes them, preflight checks those"
+            return f"{name!r} is a {type(row[name]).__name__}, expected text: {cure}"
         if not row[name].strip():
             return f"{name!r} is empty"
         if not row[name].isascii() and any("\ud800" <= c <= "\udfff" for c in row[name]):
@@ -127,7 +162,7 @@ def _row_fault(row, columns, max_length, length) -> str | None:
             return f"{name!r} holds {', '.join(HIDDEN[c] for c in hidden)}: nobody sees it, the model learns it; remove it"
         if row[name].strip().lower() in MISSING:
             return f"{name!r} is {row[name].strip()!r}: a missing value that some program wrote as text"
-    if max_length is not None and (size := sum(length(row[c]) for c in columns)) > max_length:
+    if max_length is not None and (size := sum(length(row.get(c) or "") for c in columns)) > max_length:
         return f"length {size}, more than {max_length}: shorten it, or raise this limit and the training length"
     return None
 
@@ -249,6 +284,8 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
         raise DataError(f"{path.name}, line 1: the column {', '.join(twice)} stands twice: rename one")
     if missing := [c for c in columns if c not in header]:
         read_as = f"read(..., columns={tuple(header[: len(columns)])}) takes other names"
+        if (form := form_of(row := dict.fromkeys(header, "text"))) in ASKED_SAID:
+            read_as = _way(row, form, path.name)
         looks = "; it looks separated by semicolons" if ";" in ",".join(header) else ""
         has = f"no column {', '.join(missing)}; the header has {', '.join(header)}{looks}"
         raise DataError(f"{path.name}, line 1: {has}: {read_as}")
@@ -267,7 +304,10 @@ def _csv_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: st
         if not any(values) or _is_bad(report, start):
             continue  # an empty line, one of separators alone, or a record that is not whole
         if len(values) != len(header):
-            reason = f"{len(values)} values, the header has {len(header)}: quote texts that hold commas"
+            cure = "quote texts that hold commas"
+            if any(value.startswith(' "') for value in values):
+                cure = "remove the space before a quote, which hides it"
+            reason = f"{len(values)} values, the header has {len(header)}: {cure}"
             report.problems.append((start, reason))
             continue
         yield start, dict(zip(header, values, strict=True))
@@ -299,8 +339,8 @@ def form_of(row: dict) -> str:
     return next((form for form, ways in FORMS.items() if any(columns <= set(row) for columns in ways)), "")
 
 
-def _way(row: dict, form: str) -> str:
-    """What to do with a row of this form: the function that converts it, or why none does."""
+def _way(row: dict, form: str, file: str) -> str:
+    """What to do with a file of rows of this form: the line that converts them, or why none does."""
     if form == "plain text":
         return "there is no question in it to answer; it is for further pretraining, which this course does not teach"
     name = "as_pair" if form == "preference pair" else "as_chat"
@@ -308,7 +348,12 @@ def _way(row: dict, form: str) -> str:
         (as_pair if form == "preference pair" else as_chat)(row)
     except DataError as fault:
         return f"own_rows.{name}(row) refuses the first: {fault}"
-    return f"own_rows.{name}(row) converts one"
+    rows = f"datasets.load_dataset('json', data_files={file!r}, split='train')"
+    if form in ASKED_SAID:
+        asked, said = ASKED_SAID[form]
+        columns = (asked, "input", said) if form == "alpaca" else (asked, said)
+        rows = f"own_rows.read({file!r}, columns={columns}, optional=('input',)).rows"
+    return f"own_rows.{name}(row) converts one: [own_rows.{name}(row) for row in {rows}]"
 
 
 def _turns(part: list) -> Iterator[tuple]:

@@ -44,6 +44,10 @@ def test_a_gzip_is_read_whatever_its_name(tmp_path, name):
         ("prompt,completion\np,#REF!\n", "a missing value"),
         ("prompt,completion\np\u200b,c\n", "a zero-width space"),
         ("prompt,completion\np\ufffd,c\n", "earlier wrong decoding"),
+        ("prompt,completion\np\x1b[31m,c\n", "a control character"),
+        ("prompt,completion\np\u202ec,c\n", "a mark of writing direction"),
+        ('prompt,completion\np, "a, b"\n', "remove the space before a quote"),
+        ("instruction,output\np,c\n", r"columns=\('instruction', 'input', 'output'\), optional"),
         ("prompt,completion\np,c,d\n", "3 values, the header has 2"),
         ("prompt,completion,,\np,c,,d\n", "4 values, the header has 2"),
         ("Prompt,Completion\np,c\n", r"columns=\('Prompt', 'Completion'\)"),
@@ -60,6 +64,10 @@ def test_what_cannot_be_meant_is_a_problem_with_its_cause(tmp_path, text, reason
         ('{"prompt": "p", "prompt": "q", "completion": "c"}', "'prompt' stands twice"),
         ('{"prompt": "p", "completion": "c"},\n', "ends in a comma"),
         ('[{"prompt": "p"}', "begins like a JSON array and is none"),
+        ('{"prompt": "p", "completion": 7}', "a int, expected text: put it in quotes"),
+        ('{"prompt": "p", "completion": {"queue": 1}}', "write it with json.dumps"),
+        ('{"prompt": [{"role": "user", "content": "p"}], "completion": "c"}', "chats .* are as trl takes them"),
+        ('{"prompt": "p", "completion": NaN}', "'completion' is NaN: a missing value"),
         ('{"messages": []}', "form messages: own_rows.as_chat"),
         ('{"conversations": []}', "form ShareGPT"),
         ('{"instruction": "a", "output": "b"}', "form alpaca"),
@@ -176,3 +184,53 @@ def test_columns_that_are_named_are_read_whatever_their_form(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"query": "Q", "response": "A"}\n')
     assert own_rows.read(path, columns=("query", "response")).rows == [{"query": "Q", "response": "A"}]
+
+
+def test_the_key_is_all_that_is_asked_and_an_optional_column_may_be_empty(tmp_path):
+    row = lambda said, given="", asked="Translate.": {"instruction": asked, "input": given, "output": said}
+    rows = [row("a", "x"), row("b", "y"), row("c", asked="Hi"), {"instruction": "Bye", "output": "d"}]
+    path = write(tmp_path / "a.json", json.dumps([*rows, row("e", "x"), rows[1]]))
+    columns, optional = ("instruction", "input", "output"), ("input",)
+    report = own_rows.read(path, columns, strict=False, optional=optional)
+    assert report.rows == rows
+    assert report.problems[0] == (
+        5,
+        "the same instruction, input as line 1 with another answer: decide which is right",
+    )
+    assert report.problems[1][0] == 6 and report.problems[1][1].startswith("the same as line 2")
+    with pytest.raises(own_rows.DataError, match="line 3: 'input' is empty"):
+        own_rows.read(path, columns)
+
+
+@pytest.mark.parametrize("row", FORMS[:3], ids=lambda row: own_rows.form_of(row))
+def test_the_line_that_a_refusal_names_converts_the_whole_file(tmp_path, monkeypatch, row):
+    import datasets
+
+    monkeypatch.chdir(tmp_path)
+    rows = [row, json.loads(json.dumps(row).replace("Hi", "Hey"))]
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(own_rows.DataError) as fault:
+        own_rows.read(path)
+    line = str(fault.value).split("converts one: ")[1]
+    assert eval(line, {"own_rows": own_rows, "datasets": datasets}) == list(map(own_rows.as_chat, rows))
+
+
+@pytest.mark.parametrize("name, write_as", [("a.xlsx", "to_excel"), ("a.csv", "to_excel"), ("a.csv", "to_parquet")])
+def test_a_workbook_or_parquet_file_is_named_whatever_its_suffix(tmp_path, monkeypatch, name, write_as):
+    import pandas
+
+    monkeypatch.chdir(tmp_path)
+    getattr(pandas.DataFrame([{"prompt": "007", "completion": "NA"}]), write_as)("made.xlsx", index=False)
+    (tmp_path / "made.xlsx").rename(name)
+    with pytest.raises(own_rows.DataError, match="is a") as fault:
+        own_rows.read(name)
+    eval(str(fault.value)[str(fault.value).index("pandas.") :].split(" makes ")[0], {"pandas": pandas})
+    assert own_rows.read("rows.jsonl", strict=False).rows == [{"prompt": "007", "completion": "NA"}]
+
+
+def test_a_folder_and_an_unknown_encoding_are_named(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(own_rows.DataError, match="is a folder"):
+        own_rows.read(tmp_path / "a.csv")
+    with pytest.raises(own_rows.DataError, match="'utf8x' is unknown: utf-8, gb18030"):
+        own_rows.read(write(tmp_path / "b.csv", "prompt,completion\np,c\n"), encoding="utf8x")
