@@ -52,11 +52,12 @@ def evaluating(model):
 
 
 def encode_prompts(tokenizer, prompts: list[list[dict]]) -> list[list[int]]:
-    """Chats as token ids, up to where the assistant begins to speak. ValueError where the template refuses one."""
-    found = []
+    """Chats as token ids, up to where the assistant begins to speak; of a template that can switch thinking off, without it:
+    rows whose answers hold no thoughts train just that. ValueError where the template refuses one."""
+    found, chat = [], {"return_dict": False, "enable_thinking": False}
     for number, prompt in enumerate(prompts):
         try:
-            found.append(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=False))
+            found.append(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, **chat))
         except Exception as fault:  # a template raises whatever it likes
             roles = [m.get("role") for m in prompt]
             system = "system" in roles and "system" in str(fault).lower()
@@ -374,7 +375,8 @@ class ReportCard:
     """Several methods on the same held-out rows of one task.
 
     `rows` as from `tasks.load` (own rows without `family` count each alone); `check(answer, row)` gives a verdict with `exact`,
-    `fields` and `why`. Answers that were cut at `max_new_tokens`, and right JSON inside a code fence, are told apart in the table.
+    `fields` and `why`. Answers that were cut at `max_new_tokens`, and right JSON inside a code fence or other words, are told
+    apart in the table.
     """
 
     rows: list[dict]
@@ -396,7 +398,7 @@ class ReportCard:
         self.columns[name] = Column(list(answers), exact, fields, seconds, why)
         cut = getattr(answers, "cut", ()) if cut is None else cut
         fenced = [getattr(v, "fenced", False) for v in verdicts]
-        shares = {"cut short": cut, "right but fenced": fenced}
+        shares = {"cut short": cut, "right but wrapped": fenced}
         old = {k: v for k, v in self.extra.get(name, {}).items() if k not in shares}
         self.extra[name] = old | {k: f"{np.mean(v):.0%}" for k, v in shares.items() if np.any(v)}
         return self.columns[name]

@@ -99,7 +99,8 @@ def _read(name: str) -> list[dict]:
 def chat(rows: list[dict], system: str, columns: tuple[str, str] = ("prompt", "completion")) -> list[dict]:
     """Rows as trl's conversational prompt-completion format: the loss then covers the completion alone.
 
-    columns: the names of question and answer. ValueError for a row that lacks one of them.
+    columns: the names of question and answer. ValueError for a row that lacks one of them, where one is no text, and for a row
+    with turns of its own (system, history), which would be lost.
 
     >>> chat([{"prompt": "Hi", "completion": "Hello"}], "Be brief.")[0]["completion"]
     [{'role': 'assistant', 'content': 'Hello'}]
@@ -111,6 +112,11 @@ def chat(rows: list[dict], system: str, columns: tuple[str, str] = ("prompt", "c
             raise ValueError(
                 f"{has}: chat(rows, system, columns=(...)) takes other names, own_rows.as_chat other forms"
             )
+        if lost := [name for name in ("system", "history") if row.get(name)]:
+            raise ValueError(f"row {number}: its {lost[0]!r} would be lost; own_rows.as_chat(row) keeps it")
+        if odd := [name for name in columns if not isinstance(row[name], str)]:
+            what = f"row {number}: {odd[0]!r} is a {type(row[odd[0]]).__name__}, not text"
+            raise ValueError(f"{what}; json.dumps writes a record as text, own_rows.as_chat(row) takes turns")
     return [
         {
             "prompt": [{"role": "system", "content": system}, {"role": "user", "content": row[asked]}],
@@ -126,7 +132,7 @@ def chat(rows: list[dict], system: str, columns: tuple[str, str] = ("prompt", "c
 @dataclass(frozen=True)
 class Verdict:
     """`exact`: every field right; `fields`: each one apart; `why`: the first fault in words, empty when exact; `fenced`: wrong
-    for a code fence alone."""
+    for a code fence or other words around it alone."""
 
     exact: bool
     fields: dict[str, bool]
@@ -135,13 +141,15 @@ class Verdict:
 
 
 FENCE = re.compile(r"```\w*\s*(.*?)\s*```", re.DOTALL)
+OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 
 
 def check_answer(task: str, answer: str, expected: str, accepted: list[str] | None = None) -> Verdict:
     """Compare one answer with the expected one. JSON is compared by value, not by spelling; text by its words.
 
     With `accepted` (the everyday items) it is enough that the answer contains one of them as whole words; in a script without
-    spaces each character is one. Right JSON inside a code fence is wrong, and marked `fenced`. ValueError for an unknown task.
+    spaces each character is one. What a model thinks first (up to </think>) is not looked at. Right JSON inside a code fence, or
+    with words before or after it, is wrong, and marked `fenced`. ValueError for an unknown task.
 
     >>> check_answer("routing", '{"queue": "K7", "priority": 2, "product": "N4"}',
     ...              '{"queue":"K7","priority":1,"product":"N4"}')
@@ -153,6 +161,7 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
         raise ValueError(
             f"no set {task!r}: choose one of {', '.join(TASKS)}; of own rows compare the answers in your own check"
         )
+    answer = answer.rpartition("</think>")[2]
     if not TASKS[task].fields:
         said = f" {_words(answer)} "
         right = any(f" {_words(a)} " in said for a in accepted) if accepted else said.strip() == _words(expected)
@@ -169,6 +178,10 @@ def check_answer(task: str, answer: str, expected: str, accepted: list[str] | No
             cure = "ask for JSON without a fence, or take the fence off before it is parsed"
             why = f"inside a code fence: {inner.why}" if inner.why else f"right, but inside a code fence: {cure}"
             return Verdict(False, nothing, why, fenced=inner.exact)
+        inside = OBJECT.search(answer)
+        if inside and inside[0] != answer.strip() and check_answer(task, inside[0], expected).exact:
+            why = "right, but with words around it: ask for JSON alone, or cut it out before it is parsed"
+            return Verdict(False, nothing, why, fenced=True)
         return Verdict(False, nothing, why)
     if not isinstance(given, dict):
         return Verdict(False, nothing, f"not a JSON object: {answer.strip()[:40]!r}")

@@ -526,6 +526,25 @@ def test_a_greedy_answer_is_exact_where_a_turn_ends_with_another_token(tiny, spo
     assert evaluate.score_completions(Says(), spoken, ASKED[:1], ["yes"], bar=False).exact.tolist() == [True]
 
 
+def qwen3():
+    """The published template, which trl carries."""
+    from pathlib import Path
+
+    import trl
+
+    return (Path(trl.__file__).parent / "chat_templates" / "qwen3.jinja").read_text(encoding="utf-8")
+
+
+def test_a_model_that_can_think_is_asked_as_rows_without_thoughts_train_it(spoken):
+    spoken.chat_template = qwen3()
+    head = evaluate.encode_prompts(spoken, ASKED[:1])
+    assert spoken.decode(head[0]).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
+    tail = evaluate.encode_answers(spoken, ASKED[:1], head, ["yes"])[0]
+    said = [*ASKED[0], {"role": "assistant", "content": "yes"}]
+    assert spoken.apply_chat_template(said, tokenize=False) == spoken.decode(head[0] + tail) + "\n"
+    assert spoken.decode(tail) == "yes<|im_end|>"
+
+
 def test_a_template_that_refuses_a_prompt_is_quoted_with_the_cure(spoken):
     spoken.chat_template = (
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + PLAIN
@@ -570,9 +589,9 @@ def test_a_card_tells_cut_and_fenced_answers_apart():
     answers.cut = np.array([False, False, True, False])
     card.add("one", answers)
     line = card.table().loc["one"]
-    assert line["cut short"] == line["right but fenced"] == "25%" and line["whole record"].startswith("25%")
+    assert line["cut short"] == line["right but wrapped"] == "25%" and line["whole record"].startswith("25%")
     card.add("one", [right] * 4)
-    assert {"cut short", "right but fenced"}.isdisjoint(card.table().columns)
+    assert {"cut short", "right but wrapped"}.isdisjoint(card.table().columns)
     card.add("kept", list(answers), cut=[True] * 4)  # as a file gives it back
     assert card.table().loc["kept", "cut short"] == "100%"
 

@@ -320,12 +320,40 @@ WANTED = '{"queue": "K7", "priority": 1, "product": "N4"}'
         (f"```json\n{WANTED.replace('K7', 'B2')}\n```", False, "inside a code fence: queue is 'B2', should be 'K7'"),
         ("```json\n{\n```", False, "inside a code fence: not JSON"),
         ("```", False, "not JSON"),
+        (f"Here it is: {WANTED}", True, "right, but with words around it: ask for JSON alone"),
+        (f"{WANTED}\n\nAnything else?", True, "right, but with words around it"),
+        (f"{WANTED}\n{WANTED}", False, "not JSON"),
+        (f"Here it is: {WANTED.replace('K7', 'B2')}", False, "not JSON: 'Here it is"),
+        ("<think>\nIt is late {", False, "not JSON"),
+        (f"<think>\nB2?\n</think>\n\n```json\n{WANTED}\n```", True, "right, but inside a code fence"),
     ],
 )
 def test_json_in_a_fence_is_wrong_and_told_apart(answer, fenced, why):
     verdict = tasks.check_answer("routing", answer, WANTED)
     assert not verdict.exact and not any(verdict.fields.values()) and verdict.fenced is fenced
     assert verdict.why.startswith(why)
+
+
+def test_thoughts_before_an_answer_are_not_looked_at():
+    assert tasks.check_answer("routing", f"<think>\nB2?\n</think>\n\n{WANTED}", WANTED).exact
+    assert tasks.check_answer("sentiment", "<think>\n\n</think>\n\nGood.", "good").exact
+    assert not tasks.check_answer("general", "<think>Paris? No.</think>Rome", "Paris", ["Paris"]).exact
+
+
+@pytest.mark.parametrize(
+    "more, reason",
+    [
+        ({"history": [["a", "b"]]}, "row 1: its 'history' would be lost; own_rows.as_chat"),
+        ({"system": "Be brief."}, "its 'system' would be lost"),
+        ({"completion": {"queue": "K7"}}, "'completion' is a dict, not text; json.dumps"),
+        ({"prompt": [{"role": "user", "content": "a"}]}, "'prompt' is a list, not text"),
+    ],
+)
+def test_a_chat_loses_nothing_of_a_row(more, reason):
+    row = {"prompt": "a", "completion": "b"}
+    assert len(tasks.chat([row | {"history": [], "system": None}], "s")) == 1
+    with pytest.raises(ValueError, match=reason):
+        tasks.chat([row, row | more], "s")
 
 
 def test_own_rows_are_asked_for_their_columns():
