@@ -12,6 +12,7 @@ Every load is safetensors only, runs no code from the model's repository, and pi
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -276,6 +277,13 @@ def locate(name: str | None = None) -> Source:
         return Source(Path(name).stem, str(convert(Path(name).resolve(), f"{Path(name).stem}-{mark}")))
     if Path(name).is_dir():
         folder = Path(name).resolve()
+        adapter = folder / "adapter_config.json"
+        if adapter.exists() and not (folder / "config.json").exists():
+            base = json.loads(adapter.read_text(encoding="utf-8")).get("base_model_name_or_path")
+            raise ValueError(
+                f"{name} holds an adapter on {base}, not a model: merge the two (PeftModel.merge_and_unload, then save_pretrained; "
+                "notebook 12) and name that folder, or name the base."
+            )
         if not (folder / "config.json").exists():
             raise FileNotFoundError(
                 f"COURSE_MODEL={name} is a folder without config.json: name the folder that save_pretrained wrote."

@@ -271,7 +271,7 @@ def _config(source) -> dict:
     config = source.to_dict() if hasattr(source, "to_dict") else source
     if not isinstance(config, dict):
         config = _read(source)
-    inner = config.get("text_config")
+    inner = next(filter(None, map(config.get, ("text_config", "llm_config", "thinker_config"))), None)
     if inner is not None and config.get("num_hidden_layers") is None:
         return {k: v for k, v in config.items() if k == "tie_word_embeddings"} | _config(inner)
     return dict(config)
@@ -282,6 +282,11 @@ def _read(source) -> dict:
         raise ValueError(f"a {type(source).__name__} is no model: give a dict or config, a folder or a Hub id")
     path = Path(source)
     if path.is_dir():
+        if not (path / "config.json").exists() and (path / "adapter_config.json").exists():
+            base = _read(path / "adapter_config.json").get("base_model_name_or_path")
+            raise ValueError(
+                f"{source} holds an adapter on {base}: plan with that model's folder, and the adapter's rank"
+            )
         path = path / "config.json"
         if not path.exists():
             raise FileNotFoundError(f"{source} has no config.json: name the folder of a model")
@@ -363,7 +368,7 @@ class Plan:
             object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's would overflow
         if self.rank > self.shape.hidden:
             raise ValueError(f"rank {self.rank} exceeds the hidden size {self.shape.hidden}: 8 to 128 are usual")
-        if isinstance(self.checkpointing, str) or not 0 <= self.checkpointing <= 1:
+        if not isinstance(self.checkpointing, int | float) or not 0 <= self.checkpointing <= 1:
             raise ValueError(f"checkpointing {self.checkpointing} must lie in 0..1: the share of layers")
 
     @property

@@ -57,6 +57,10 @@ def test_locate(tmp_path, monkeypatch):
     ]:
         with pytest.raises((ValueError, FileNotFoundError), match=word):
             models.locate(name)
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}')
+    with pytest.raises(ValueError, match="an adapter on a/base, not a model: merge"):
+        models.locate(str(tmp_path))
+    (tmp_path / "adapter_config.json").unlink()
     (tmp_path / "config.json").write_text("{}")
     (tmp_path / "pytorch_model.bin").write_text("")
     with pytest.raises(FileNotFoundError, match="safetensors"):

@@ -278,6 +278,7 @@ def test_a_config_that_cannot_be_is_refused(change, message):
         ({"rank": -1}, "rank -1"),
         ({"checkpointing": 2}, "checkpointing 2"),
         ({"checkpointing": "half"}, "checkpointing half"),
+        ({"checkpointing": None}, "checkpointing None"),
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(change, message):
@@ -534,6 +535,8 @@ def test_the_language_model_inside_a_config_is_found():
     assert Shape.of(whole) == Shape.of(planner.SHAPES["3B"])  # its own word on ties counts
     inner = {k: v for k, v in planner.SHAPES["7B"].items() if k != "tie_word_embeddings"}
     assert Shape.of({"tie_word_embeddings": False, "text_config": inner}) == SEVEN
+    assert Shape.of({"llm_config": planner.SHAPES["7B"]}) == SEVEN  # InternVL
+    assert Shape.of({"thinker_config": {"text_config": planner.SHAPES["7B"]}}) == SEVEN  # Qwen Omni
 
 
 @pytest.mark.parametrize(
@@ -551,6 +554,10 @@ def test_a_config_file_that_cannot_be_read_is_named_with_its_cure(tmp_path, text
             Shape.of(source)
     with pytest.raises(ValueError, match="a list is no model"):
         Shape.of([1])
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "a/base"}')
+    with pytest.raises(ValueError, match="an adapter on a/base: plan with that model"):
+        Shape.of(tmp_path)
 
 
 @pytest.mark.parametrize(
