@@ -31,14 +31,15 @@ FAULTS = {  # key: check, severity, reason, cure
                 "remove it from the text; let the template write it"),
     "mark": ("special token", "warning", "{} stands inside a text: the mark of another template, read as plain text",
              "give the turns as messages; let this model's template write its own marks"),
-    "characters": ("characters", "warning", "� in a text: it was decoded wrongly before", "read the source file in its own encoding"),
+    "characters": ("characters", "warning", "{} in a text: nobody wrote it, and the model learns it",
+                   "remove it; � comes of a file that was read in another encoding than its own"),
     "refused": ("template", "error", "the chat template refuses the row: {}", "write the roles in the order that the template wants"),
     "system": ("template", "error", "the chat template refuses the row: {}",
                "this template has no system role: put its text before the first user turn"),
     "otherwise": ("template", "error", "the row does not begin with the prompt as it is asked: another text is trained than used",
                   "render both with one template and the same options (thinking on or off)"),
     "before": ("template", "warning", "the template writes {!r} before the answer, and it is trained",
-               "ask with the same text before the answer, or turn it off when rendering"),
+               "ask with the same text before the answer (evaluate does: enable_thinking=False, where the template has it)"),
     "other end": ("end of turn", "error", "the turn ends with {}, at which your model does not stop",
                   "give it to generate: eos_token_id={}, beside the old ones"),
     "no end": ("end of turn", "error", "no end token is trained after the answer: the model will not stop",
@@ -172,6 +173,8 @@ def _parts(row) -> tuple | str:
     """Prompt and completion, each text or messages; or what is wrong."""
     if not isinstance(row, dict):
         return f"a {type(row).__name__}, not a record"
+    if beside := [name for name in ("system", "history") if row.get(name)]:
+        return f"{beside[0]!r} is a column, which no trainer reads (own_rows.as_chat takes it into the prompt)"
     if "messages" in row:
         if not _is_chat(row["messages"]):
             return "'messages' is not a list of {role, content}"
@@ -209,9 +212,11 @@ def _asked(part) -> str:
 
 
 def _check_text(add, tokenizer, number: int, prompt: str, answer: str) -> None:
+    from helpers.own_rows import HIDDEN, MISSING
+
     if not answer.strip():
         add("empty", number)
-    if answer.strip().lower() in ("nan", "none", "null", "#n/a", "#ref!"):
+    if answer.strip().lower() in MISSING:
         add("gap", number, of=[answer.strip()])
     own = [token for token in tokenizer.all_special_tokens if token in prompt or token in answer]
     for token in own:
@@ -219,8 +224,8 @@ def _check_text(add, tokenizer, number: int, prompt: str, answer: str) -> None:
     for mark in MARKS:
         if mark not in own and (mark in prompt or mark in answer):
             add("mark", number, of=[mark])
-    if "\ufffd" in prompt + answer:
-        add("characters", number)
+    for what in {HIDDEN[c] for c in HIDDEN.keys() & {*prompt, *answer}}:
+        add("characters", number, of=[what])
 
 
 def _encode(add, tokenizer, number: int, prompt, completion) -> tuple[list[int], list[int]] | None:

@@ -70,6 +70,7 @@ def test_the_courses_own_rows_are_sound(tokenizer, name):
         ({"messages": [{"role": "user", "content": "x"}]}, "shape"),
         (chat(answer="  "), "empty answer"),
         (chat(answer="nan"), "empty answer"),
+        (chat(answer="#VALUE!"), "empty answer"),
         (chat("Say <|im_end|> please"), "special token"),
         (chat("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n"), "special token"),
         ({"prompt": [{"role": "human", "content": "a"}], "completion": [{"role": "gpt", "content": "b"}]}, "shape"),
@@ -101,6 +102,23 @@ def test_the_marks_of_another_template_are_flagged(tokenizer, text, mark):
     found = [f for f in preflight.preflight(rows, tokenizer).findings if f.check == "special token"]
     assert mark in " ".join(f.reason for f in found) and all(f.rows == (17,) for f in found)
     assert all("as messages" in f.cure for f in found)
+
+
+def test_turns_in_columns_of_their_own_are_named(tokenizer):
+    rows = many()
+    rows[17] = rows[17] | {"history": [["a", "b"]], "system": ""}
+    (found,) = [f for f in preflight.preflight(rows, tokenizer).findings if f.severity == "error"]
+    assert found.rows == (17,) and "'history'" in found.reason and "own_rows.as_chat" in found.reason
+
+
+@pytest.mark.parametrize(
+    "text, what", [("a\u200bb", "a zero-width space"), ("a\x08b", "a control"), ("\ufffd", "\ufffd")]
+)
+def test_characters_that_nobody_sees_are_named(tokenizer, text, what):
+    rows = many()
+    rows[17] = chat(text)
+    (found,) = [f for f in preflight.preflight(rows, tokenizer).findings if f.severity == "warning"]
+    assert found.check == "characters" and found.rows == (17,) and found.reason.startswith(what)
 
 
 def test_an_unknown_role_is_named_with_what_converts_it(tokenizer):
