@@ -76,6 +76,8 @@ def test_each_kind_of_file_is_read_as_text(tmp_path):
     pd.DataFrame({"q": ["007", "x"], "a": ["NA", ""]}).to_excel(tmp_path / "a.xlsx", index=False)
     assert space["read"](tmp_path / "a.csv").values.tolist() == [["007", "NA"], ["café", "two\nlines"]]
     assert space["read"](tmp_path / "a.jsonl").values.tolist() == [["007", ""], ["12", '{"k": [1]}']]
+    (tmp_path / "b.jsonl").write_text('{"q": "a\u2028b", "a": "c"}\n', encoding="utf-8")  # no end of a line of JSON
+    assert space["read"](tmp_path / "b.jsonl").values.tolist() == [["a\u2028b", "c"]]
     assert space["read"](tmp_path / "a.xlsx").values.tolist() == [["007", "NA"], ["x", ""]]
     with pytest.raises(ValueError, match="give .csv, .jsonl or .xlsx"):
         space["read"](tmp_path / "a.parquet")
@@ -98,6 +100,22 @@ def test_held_out_customers_share_no_prompt_with_training_and_too_few_are_refuse
     space |= {"clean": clean.assign(who=""), "GROUP": "who"}  # blank: every row alone
     exec(cell("groups = clean[GROUP]"), space)
     assert space["groups"].nunique() == 60
+
+
+def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path, capsys):
+    from types import SimpleNamespace
+
+    resumed = []
+    state = SimpleNamespace(log_history=[], best_model_checkpoint="x")
+    trainer = SimpleNamespace(state=state, train=lambda resume_from_checkpoint: resumed.append(resume_from_checkpoint))
+    space = {"Path": Path, "trainer": trainer, "folder": tmp_path / "none"}
+    exec(cell("goes on from"), space)
+    for step in (9, 27, 100):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        if step < 100:  # the trainer writes its state last: this one was interrupted
+            (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    exec(cell("goes on from"), space | {"folder": tmp_path})
+    assert resumed == [None, str(tmp_path / "checkpoint-27")] and "from checkpoint-27" in capsys.readouterr().out
 
 
 @pytest.mark.slow
