@@ -284,6 +284,8 @@ def interval(values, families: list[str], level: float = 0.95, resamples: int = 
         raise ValueError(f"{values.shape[1]} values but {len(families)} families: one family name a row is needed")
     if not np.isfinite(values).all():
         raise ValueError("a value is NaN or infinite: find the row before averaging it away")
+    if gaps := [i for i, name in enumerate(families) if name is None or name != name]:
+        raise ValueError(f"row {gaps[0]} has no family: name it, or give each such row a name of its own")
     names, index = np.unique(np.asarray(families), return_inverse=True)
     sums = np.stack([np.bincount(index, weights=v, minlength=len(names)) for v in values])  # (seeds, families)
     counts = np.bincount(index, minlength=len(names))
@@ -386,11 +388,11 @@ class ReportCard:
 
     @property
     def families(self) -> list[str]:
-        return [str(row.get("family", f"row {i}")) for i, row in enumerate(self.rows)]
+        return [str(row.get("family") or f"row {i}") for i, row in enumerate(self.rows)]
 
     def add(self, name: str, answers: list[str], seconds: float = float("nan"), cut=None) -> Column:
         """Check one method's answers, one a row, and keep them under `name`; cut: (rows,) bool, as `generate` gives it."""
-        if len(answers) != len(self.rows):
+        if len(answers) != len(self.rows) or not self.rows:
             raise ValueError(f"{name}: {len(answers)} answers for {len(self.rows)} rows")
         verdicts = [self.check(a, r) for a, r in zip(answers, self.rows)]
         fields = {k: np.array([v.fields[k] for v in verdicts]) for k in verdicts[0].fields}

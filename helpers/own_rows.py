@@ -548,6 +548,8 @@ def _pair_texts(row, max_length, length) -> tuple[str, str, str]:
             raise DataError(f"{name!r} is {type(value).__name__}: {cure}")
         if not _text(value).strip():
             raise DataError(f"{name!r} is empty: nothing to learn from")
+        if _text(value).strip().lower() in MISSING:
+            raise DataError(f"{name!r} is {_text(value).strip()!r}: a missing value that some program wrote as text")
     prompt, chosen, rejected = parts = row.get("prompt") or None, row["chosen"], row["rejected"]
     names = ("prompt", "chosen", "rejected")
     kinds = {k: "messages" if isinstance(v, list) else "text" for k, v in zip(names, parts) if v is not None}

@@ -24,7 +24,7 @@ MARKS = (  # of other models' templates and of the formats before them
     "<<SYS>>", "<|user|>", "<|assistant|>", "<|end_of_text|>", "<|endoftext|>", "### Instruction:", "### Response:",
 )  # fmt: skip
 FAULTS = {  # key: check, severity, reason, cure
-    "shape": ("shape", "error", "{}", 'write {{"prompt": ..., "completion": ...}} or {{"messages": [...]}}'),
+    "shape": ("shape", "error", "{}", 'write {{"prompt": ..., "completion": ...}} or {{"messages": [...]}}; own_rows.as_chat converts others'),
     "empty": ("empty answer", "error", "the completion is empty: nothing is trained", "write the answer, or remove the row"),
     "gap": ("empty answer", "error", "the completion is {!r}", "an export's empty cell: write the answer"),
     "special": ("special token", "error", "{} stands inside a text: the template's own marks would be read there",
@@ -172,7 +172,7 @@ def preflight(
 def _parts(row) -> tuple | str:
     """Prompt and completion, each text or messages; or what is wrong."""
     if not isinstance(row, dict):
-        return f"a {type(row).__name__}, not a record"
+        return f"a {type(row).__name__}, not a record: of a table give table.to_dict('records')"
     if beside := [name for name in ("system", "history") if row.get(name)]:
         return f"{beside[0]!r} is a column, which no trainer reads (own_rows.as_chat takes it into the prompt)"
     if "messages" in row:
@@ -309,12 +309,12 @@ def _check_config(add, config: dict, parameters: float | None) -> None:
         add("half")
     if rate is None:
         return
+    if not isinstance(rate, int | float) or not 0 < rate < 1:  # YAML reads 2e-4 as text
+        return add("no rate", of=[rate])
     low, high = (1e-6, 1e-4) if config.get("full") else (2e-5, 1e-3)
     if parameters is not None and parameters < 1e9:
         high *= 5  # a 135M took 2e-3 to 4e-3 in this course's record
-    if not 0 < rate < 1:
-        add("no rate", of=[rate])
-    elif not low <= rate <= high:
+    if not low <= rate <= high:
         word = "low: the loss will crawl" if rate < low else "high: the loss will swing or diverge"
         add("rate", of=[rate, word], cure=[low, high])
 

@@ -153,6 +153,8 @@ def _by_family(values, families):
         raise ValueError(f"values {values.shape} but {len(families)} families: give (seeds, rows), one family a row")
     if not np.isfinite(values).all():
         raise ValueError("a value is NaN or infinite: find the row before averaging it away")
+    if gaps := [i for i, name in enumerate(families) if name is None or name != name]:
+        raise ValueError(f"row {gaps[0]} has no family: name it, or give each such row a name of its own")
     _, index, counts = np.unique(np.asarray(families), return_inverse=True, return_counts=True)
     return values, index, counts
 

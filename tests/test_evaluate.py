@@ -133,6 +133,11 @@ def test_clear_errors():
         evaluate.difference([1, 2], [1, 2, 3], ["a", "b"])
     with pytest.raises(ValueError, match="2 answers for 1 rows"):
         evaluate.ReportCard([{"family": "a"}], None).add("x", ["1", "2"])
+    with pytest.raises(ValueError, match="0 answers for 0 rows"):
+        evaluate.ReportCard([], None).add("x", [])
+    for gap in (None, float("nan")):
+        with pytest.raises(ValueError, match="row 1 has no family: name it"):
+            evaluate.interval([1, 0, 1], ["a", gap, "b"])
 
 
 def toy_card():
@@ -601,6 +606,8 @@ def test_a_card_of_own_rows_needs_no_family_and_no_prompt():
     card = evaluate.ReportCard(rows, lambda a, r: Verdict(a == r["answer"], {"answer": a == r["answer"]}, "no"))
     card.add("one", ["y", "y", "n", "y"]), card.add("two", ["n"] * 4)
     assert card.table().loc["one", "whole record"].startswith("75%") and len(set(card.families)) == 4
+    blank = evaluate.ReportCard([row | {"family": gap} for row, gap in zip(rows, ("", None, "a", "a"))], card.check)
+    assert blank.families == ["row 0", "row 1", "a", "a"]
     assert "ticket  q0" in card.wins_and_losses("one", "two") and card.difference("one", "two").families == 4
 
 

@@ -158,6 +158,7 @@ GOOD = {"prompt": "My kettle leaks.", "chosen": "Hello. We will send one.", "rej
         ({"prompt": "p", "chosen": "a", "rejected": "  "}, "'rejected' is empty"),
         ({"prompt": "p", "chosen": "a", "rejected": "a "}, "equal"),
         ({"prompt": "p", "chosen": 3, "rejected": "b"}, "'chosen' is int"),
+        ({"prompt": "p", "chosen": "a", "rejected": "nan"}, "a missing value that some program wrote"),
         ({"chosen": "a", "rejected": "b"}, "no 'prompt'"),
         ({"prompt": "x" * 99, "chosen": "a", "rejected": "b"}, "cut to nothing"),
         ("text", "not a record"),

@@ -247,6 +247,7 @@ class TestOtherTemplates:
         ({"learning_rate": 1e-5, "full": True}, 7e9, None, ""),
         ({"learning_rate": 2e-4, "full": True}, 7e9, "warning", "diverge"),
         ({"learning_rate": 0}, 7e9, "error", "learning_rate=0"),
+        ({"learning_rate": "2e-4"}, 7e9, "error", "learning_rate='2e-4'"),
         ({"fp16": True, "bf16": True}, None, "error", "both on"),
         ({"fp16": True, "weights": "torch.bfloat16"}, None, "error", "NaN"),
     ],
@@ -266,6 +267,14 @@ def test_pad_and_end_token(tokenizer):
     assert checks(preflight.preflight(many(), tokenizer), "note") == ["pad token"]
     tokenizer.pad_token = None
     assert checks(preflight.preflight(many(), tokenizer)) == ["pad token"]
+
+
+def test_a_table_is_told_from_records(tokenizer):
+    import pandas
+
+    (found,) = [f for f in preflight.preflight(pandas.DataFrame(many()), tokenizer).findings if f.severity == "error"]
+    assert "to_dict('records')" in found.reason
+    assert preflight.preflight(pandas.DataFrame(many()).to_dict("records"), tokenizer)
 
 
 def test_no_rows():

@@ -256,6 +256,7 @@ ERRORS = [
     ("several rows", lambda: sizing.icc([1, 0], ["a", "b"])),
     ("one family a row", lambda: sizing.icc([1, 0, 1], ["a", "b"])),
     ("NaN", lambda: sizing.icc([1, float("nan")], ["a", "a"])),
+    ("row 1 has no family", lambda: sizing.icc([1, 0, 1], ["a", None, "a"])),
     ("p 80 must", lambda: sizing.detectable(100, p=80)),
     ("power 1 must", lambda: sizing.detectable(100, power=1)),
     ("level 0 must", lambda: sizing.detectable(100, level=0)),
