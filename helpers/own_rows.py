@@ -11,6 +11,7 @@ from __future__ import annotations
 import codecs
 import csv
 import gzip
+import io
 import json
 import math
 from array import array
@@ -143,7 +144,7 @@ def _row_fault(row, columns, max_length, length, optional=()) -> str | None:
         if name in optional and row.get(name) in (None, ""):
             continue
         if row.get(name) is None:
-            has = f" (it has {', '.join(map(str, list(row)[:6]))})"
+            has = f" (it has {', '.join(map(str, list(row)[:6]))}): read(..., columns=...) takes other names"
             return f"no column {name!r}" + (": it is empty" if name in row else has)
         if row[name] != row[name]:
             return f"{name!r} is NaN: a missing value"
@@ -192,9 +193,11 @@ def _text_lines(path: Path, report: Report, encoding: str = "utf-8") -> Iterator
     cure = ""
     with _open(path) as file:
         start = file.read(4)
-        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-            raise DataError(f"{path.name} is UTF-16: save it again as UTF-8 (in Excel: 'CSV UTF-8')")
         file.seek(3 * start.startswith(b"\xef\xbb\xbf"))  # a byte-order mark is not part of the first column's name
+        if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            if codecs.lookup(encoding).name != "utf-16":
+                raise DataError(f"{path.name} is UTF-16: read(..., encoding='utf-16'), or save it again as UTF-8")
+            file, encoding = io.BytesIO(file.read().decode("utf-16", "replace").encode()), "utf-8"
         for number, raw in enumerate(file, 1):
             try:
                 yield number, raw.decode(encoding)
@@ -222,7 +225,7 @@ def _once(pairs: list[tuple]) -> dict:
 def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: str) -> Iterator[tuple[int, dict]]:
     """Numbered records of a JSON array (by place), or of one object a line (by line)."""
     with _open(path) as file:
-        is_array = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"[")
+        is_array = file.read(64).lstrip(b"\xef\xbb\xbf\xff\xfe\x00 \t\r\n").startswith(b"[")
     if is_array:
         text = "".join(line for _, line in _text_lines(path, report, encoding))
         if report.problems:  # without these lines the array could still be read, and would be another one
@@ -384,7 +387,9 @@ def as_chat(row: dict) -> dict:
     form = form_of(row)
     if form in ("", "plain text"):
         has = ", ".join(map(str, row))
-        raise DataError(f"columns {has}: neither messages, ShareGPT, alpaca nor prompt and completion")
+        raise DataError(
+            f"columns {has}: neither messages, ShareGPT, alpaca nor prompt and completion; rename them to those"
+        )
     if isinstance(row.get("label"), bool):
         raise DataError(
             "the column 'label' says whether the answer is wanted: keep the wanted rows, without that column"

@@ -78,6 +78,17 @@ def test_json_faults_and_other_forms_are_named(tmp_path, text, reason):
         own_rows.read(write(tmp_path / "a.jsonl", text))
 
 
+@pytest.mark.parametrize(
+    "name, text", [("a.csv", "prompt,completion\n怎么,c\n"), ("a.json", '[{"prompt":"怎么","completion":"c"}]')]
+)
+@pytest.mark.parametrize("mark, encoding", [(b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")])
+def test_utf_16_is_named_and_read_where_asked(tmp_path, name, text, mark, encoding):
+    (tmp_path / name).write_bytes(mark + text.encode(encoding))
+    with pytest.raises(own_rows.DataError, match="is UTF-16: read.*encoding='utf-16'"):
+        own_rows.read(tmp_path / name)
+    assert own_rows.read(tmp_path / name, encoding="UTF16").rows == [{"prompt": "怎么", "completion": "c"}]
+
+
 def test_a_file_in_another_encoding_shows_how_it_would_read(tmp_path):
     text = "prompt,completion\n我的包裹到哪里了？,请提供订单号\n怎么退货,请联系客服\n"
     path = write(tmp_path / "a.csv", text, "gb18030")
