@@ -112,7 +112,7 @@ def diagnose(losses, valid=(), grad_norms=()) -> Diagnosis:
         raise ValueError(
             f"{len(losses)} logged losses: a curve is read from {LEAST} on; set logging_steps=1, or train longer"
         )
-    for name, values in (("loss", losses), ("gradient", norms)):
+    for name, values in (("loss", losses), ("gradient", norms), ("validation loss", np.asarray(valid, float))):
         if not np.isfinite(values).all():
             return Diagnosis(
                 "nan", f"the {name} of logged step {int(np.argmin(np.isfinite(values))) + 1} is no number"

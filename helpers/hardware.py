@@ -308,9 +308,9 @@ def problems(hw: Hardware) -> list[tuple[str, str]]:
          "set CUDA_VISIBLE_DEVICES=0 before the first import; the notebooks do, so restart the kernel"),
         (hw.fp16, f"{''.join(hw.gpus[:1])} has no bfloat16 (capability {major}.{minor} < 8.0)",
          "nothing to do: fp16 with float32 adapters is used"),
-        (gpu and hw.parameters >= 7e9 and hw.gpu_memory_gib < 11,
-         f"{hw.gpu_memory_gib:.0f} GiB on the GPU: a 7B model in 4 bits needs about 12 to train",
-         "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it"),
+        (gpu and hw.parameters >= 7e9 and (hw.gpu_memory_gib < 11 or hw._room < 1),
+         f"{hw.gpu_memory_gib:.0f} GiB on the GPU: too few to train {hw.parameters / 1e9:.1f}e9 parameters in 4 bits (a 7B model "
+         "needs about 12)", "set COURSE_MODEL=Qwen/Qwen2.5-1.5B-Instruct, or unset it; helpers.planner says what fits"),
         (unseen, "an NVIDIA driver is here, but torch sees no GPU",
          "if you meant to use it: check `nvidia-smi`, and that torch is a CUDA build; else carry on, on the CPU"),
     ):  # fmt: skip

@@ -59,6 +59,9 @@ def test_nan_names_the_first_logged_step_and_whose_it_is():
     assert "the loss of logged step 21 " in curves.diagnose(MADE["nan"]).evidence
     norms = np.r_[np.ones(4), np.inf, np.ones(95)]
     assert "the gradient of logged step 5 " in curves.diagnose(MADE["healthy"], grad_norms=norms).evidence
+    assert (
+        "the validation loss of logged step 2 " in curves.diagnose(MADE["healthy"], valid=[2.0, np.nan, 1.0]).evidence
+    )
 
 
 def test_gradients_that_are_all_zero_train_nothing_even_if_batches_differ():

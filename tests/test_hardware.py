@@ -79,6 +79,7 @@ def test_two_gpus_become_one(monkeypatch):
         ({"disk_gib": 0.5}, "of disk free"),
         ({"versions": {"trl": "missing"}}, "trl is not installed"),
         (RTX3060 | {"gpu_memory_gib": 8.0, "parameters": B7}, "about 12 to train|7B model"),
+        (RTX3060 | {"gpu_memory_gib": 16.0, "parameters": 32.8e9}, "too few to train 32.8e9 parameters"),
         (T4, "no bfloat16"),
     ],
 )
@@ -225,6 +226,8 @@ def test_bfloat16_must_be_faster_by_the_margin(monkeypatch):
 
 def test_a_card_of_12_gib_may_train_a_7b():
     assert not any("7B" in what for what, _ in hardware.problems(Hardware(**RTX3060, parameters=B7)))
+    card = RTX3060 | {"gpu_memory_gib": 16.0}  # the planner: 10.5 GiB
+    assert not any("7B" in what for what, _ in hardware.problems(Hardware(**card, parameters=14.8e9)))
 
 
 def test_the_peak_of_a_card_is_the_most_that_was_reserved(monkeypatch):
