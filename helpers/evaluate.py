@@ -70,6 +70,12 @@ def encode_prompts(tokenizer, prompts: list[list[dict]]) -> list[list[int]]:
     return found
 
 
+def _stop_ids(model, tokenizer) -> list[int]:
+    """The ids at which this model stops to generate: of its generation config, else the tokenizer's end token."""
+    named = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    return np.atleast_1d(tokenizer.eos_token_id if named is None else named).tolist()
+
+
 def encode_answers(tokenizer, prompts, heads: list[list[int]], completions: list[str]) -> list[list[int]]:
     """What the template writes after each of `heads` (prompts as ids) up to the end of the turn: what training saw."""
     from helpers.labels import end_of_turn
@@ -131,7 +137,7 @@ def generate(
         return answers
     rows = encode_prompts(tokenizer, prompts)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    stops = np.atleast_1d(getattr(model.generation_config, "eos_token_id", None) or tokenizer.eos_token_id)
+    stops = _stop_ids(model, tokenizer)
     n_shared = shared_prefix(rows) if reuse_prefix and len(rows) > 1 else 0
     with evaluating(model), progress(len(rows), "generating", bar) as tick:
         device = next(model.parameters()).device
@@ -185,7 +191,10 @@ def score_completions(
     answer exactly when greedy decoding would have produced it: exact match for the price of one pass.
     """
     heads = encode_prompts(tokenizer, prompts)
-    tails = encode_answers(tokenizer, prompts, heads, completions)
+    stops = _stop_ids(model, tokenizer)
+    for tail in (tails := encode_answers(tokenizer, prompts, heads, completions)):
+        first = next((i for i, token in enumerate(tail) if token in stops), len(tail))
+        del tail[first + 1 :]  # Phi's template ends a turn twice, and the model stops at the first
     order = sorted(range(len(heads)), key=lambda i: len(heads[i]) + len(tails[i]))
     nll, correct = np.zeros(len(heads)), np.zeros(len(heads), int)
     with evaluating(model), progress(len(heads), "scoring", bar) as tick:

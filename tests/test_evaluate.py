@@ -531,6 +531,19 @@ def test_a_greedy_answer_is_exact_where_a_turn_ends_with_another_token(tiny, spo
     assert evaluate.score_completions(Says(), spoken, ASKED[:1], ["yes"], bar=False).exact.tolist() == [True]
 
 
+def test_an_answer_is_scored_up_to_where_the_model_stops(tiny, spoken):
+    """A template that ends a turn with two tokens, as Phi's: what follows the first is never generated."""
+    model, turn = tiny[0], 16
+    spoken.chat_template = PLAIN.replace("<|im_end|>", spoken.decode([turn]) + "\n<|im_end|>")
+    score = lambda: evaluate.score_completions(model, spoken, ASKED[:1], ["yes"], bar=False).tokens[0]
+    stop, whole = model.generation_config.eos_token_id, score()
+    try:
+        model.generation_config.eos_token_id = [spoken.eos_token_id, turn]
+        assert score() == whole - 2 == len(spoken("yes")["input_ids"]) + 1
+    finally:
+        model.generation_config.eos_token_id = stop
+
+
 def qwen3():
     """The published template, which trl carries."""
     from pathlib import Path
