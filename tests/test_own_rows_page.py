@@ -83,6 +83,17 @@ def test_each_kind_of_file_is_read_as_text(tmp_path):
         space["read"](tmp_path / "a.parquet")
 
 
+def test_a_text_with_an_unquoted_comma_shifts_no_column(tmp_path):
+    import pandas as pd
+
+    (tmp_path / "a.csv").write_text("q,a\nhello, there,x\nb,y\n")
+    space = {"pd": pd, "json": json, "Path": Path, "CSV": {}, "FILE": tmp_path / "a.csv"}
+    space |= {"PROMPT": "q", "ANSWER": "a", "GROUP": None}
+    exec(cell("def read(path):"), space)
+    with pytest.raises(ValueError, match="quote texts that hold commas"):
+        exec(cell("table = read(FILE)"), space)
+
+
 def test_held_out_customers_share_no_prompt_with_training_and_too_few_are_refused():
     import numpy as np
     import pandas as pd
