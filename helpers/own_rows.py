@@ -87,14 +87,14 @@ def read(
         kinds = ".jsonl (one JSON object a line), .json (an array), .csv and .tsv (with a header line)"
         raise DataError(f"{path.name}: only {kinds} are read")
     report = Report(path.name)
-    asked = columns[:-1] or columns
+    asked = (columns[:-1] if one_answer else columns) or columns
     place: dict = {}  # what is asked -> index into rows: one column's own text, nothing is kept twice
     numbers = array("L")
     tables = kind in (".csv", ".tsv")
     needed = tuple(c for c in columns if c not in optional)
     records = (_csv_rows if tables else _json_rows)(path, needed, report, encoding)
     for number, row in records:
-        if not report.rows and not report.problems and isinstance(row, dict) and not set(columns) <= set(row):
+        if not report.rows and not report.problems and isinstance(row, dict) and not set(needed) <= set(row):
             if (form := form_of(row)) not in ("", "prompt and completion"):
                 raise DataError(f"{path.name} holds rows of the form {form}: {_way(row, form, path.name)}")
         reason = _row_fault(row, columns, max_length, length, optional)
@@ -103,7 +103,7 @@ def read(
         if reason is None and (first := place.get(key)) is not None:
             if all(report.rows[first].get(c) == row.get(c) for c in columns):
                 reason = f"the same as line {numbers[first]}: remove one"
-            elif one_answer:
+            else:
                 same = f"the same {', '.join(asked)} as line {numbers[first]}"
                 reason = f"{same} with another answer: decide which is right"
         if reason is None:

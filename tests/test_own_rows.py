@@ -200,7 +200,7 @@ def test_columns_that_are_named_are_read_whatever_their_form(tmp_path):
 def test_the_key_is_all_that_is_asked_and_an_optional_column_may_be_empty(tmp_path):
     row = lambda said, given="", asked="Translate.": {"instruction": asked, "input": given, "output": said}
     rows = [row("a", "x"), row("b", "y"), row("c", asked="Hi"), {"instruction": "Bye", "output": "d"}]
-    path = write(tmp_path / "a.json", json.dumps([*rows, row("e", "x"), rows[1]]))
+    path = write(tmp_path / "a.json", json.dumps([*rows, row("e", "x"), rows[0]]))
     columns, optional = ("instruction", "input", "output"), ("input",)
     report = own_rows.read(path, columns, strict=False, optional=optional)
     assert report.rows == rows
@@ -208,7 +208,11 @@ def test_the_key_is_all_that_is_asked_and_an_optional_column_may_be_empty(tmp_pa
         5,
         "the same instruction, input as line 1 with another answer: decide which is right",
     )
-    assert report.problems[1][0] == 6 and report.problems[1][1].startswith("the same as line 2")
+    assert report.problems[1][0] == 6 and report.problems[1][1].startswith("the same as line 1")
+    (tmp_path / "b.json").write_text(json.dumps(rows[::-1]))  # the first row lacks the column
+    assert own_rows.read(tmp_path / "b.json", columns, optional=optional).rows == rows[::-1]
+    said = own_rows.read(path, columns, strict=False, optional=optional, one_answer=False)
+    assert said.rows == [*rows, row("e", "x")] and [number for number, _ in said.problems] == [6]
     with pytest.raises(own_rows.DataError, match="line 3: 'input' is empty"):
         own_rows.read(path, columns)
 
