@@ -23,6 +23,8 @@ def as_matrix(vectors) -> np.ndarray:
         raise ValueError(f"vectors of shape {x.shape}: give (rows, dimensions), one row a text")
     if x.dtype not in (np.float32, np.float64):  # float16 squares overflow at 256
         x = x.astype(np.float32)
+    if x.dtype == np.float32 and max(x.max(), -x.min()) > 1e17:  # their squares overflow, too
+        x = x.astype(np.float64)
     finite = np.concatenate([np.isfinite(block).all(1) for block in _blocks(x)])
     if not finite.all():
         raise ValueError(f"row {int(finite.argmin())} holds NaN or infinity: embed its text again or remove it")

@@ -67,6 +67,12 @@ def test_number_formats(kind):
     assert selection.k_center_greedy(given, 10, 0).tolist() == plain(x, 10, 0)
 
 
+@pytest.mark.parametrize("scale", [1e19, -1e30])
+def test_numbers_whose_squares_overflow_are_picked_like_small_ones(scale):
+    x = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
+    assert selection.k_center_greedy(x * np.float32(scale), 9).tolist() == selection.k_center_greedy(x, 9).tolist()
+
+
 def test_bad_vectors_are_named():
     good = np.ones((4, 3), np.float32)
     bad = good.copy()
