@@ -5,6 +5,7 @@
 
 Trained with notebook 08's cells, whose rows are tokenized by hand and can therefore be mixed. The goal is `routing_words`; the rate
 of 06 for this task and model, the same for every arm, so there is nothing to search. Test rows, once, seeds 3-9. Rules: claims.toml.
+Recorded: seeds 3-8 of the 1.5B, of the wordings `letters` and `words shuffled` 3-7.
 
 Goal (Q4a), 100 steps of 16 rows; a run's stage says which rows:
 
