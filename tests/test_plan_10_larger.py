@@ -84,5 +84,10 @@ def test_the_verdicts_compare_equal_rates_at_equal_gain():
     assert found["Q8b"]["DPO"].low > 0.3 and abs(found["Q8b"]["ORPO"].mean) < 0.01
     assert found["Q8c"].high < 0  # ORPO; DPO never reaches the gain
     assert abs(found["Q8e"].mean) < 1e-9
-    assert plan.measured([outcome(r) for r in plan.confirm(runs)][:20]) == {}
+    cut = [outcome(r) for r in plan.confirm(runs)]
+    assert plan.measured(cut[:20]) == {}, "no seed is whole"
+    of_seed = len(cut) // 7
+    four = plan.measured(cut[: 4 * of_seed + 5])  # the fifth seed lacks some
+    assert four == plan.measured(cut[: 4 * of_seed]) and four["Q8b"]["DPO"].low > 0.3
+    assert plan.measured(cut[: 2 * of_seed]) == {}, "two seeds decide nothing"
     assert math.isnan(plan.rise_at([(0.2, 0.0)]))

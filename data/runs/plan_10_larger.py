@@ -167,10 +167,22 @@ def rise_at(doses: list[tuple[float, float]], target: float = TARGET) -> float:
     return float("nan")
 
 
+def whole_seeds(runs: list[dict]) -> list[dict]:
+    """The confirming runs of those seeds that have every setting which any seed has."""
+    by_seed: dict[int, dict] = {}
+    for r in runs:
+        if r["name"].startswith("confirm-"):
+            setting = (r["stage"], *(r["set"][key] for key in ("LEARNING_RATE", "BETA", "STEPS", "PAIRS")))
+            by_seed.setdefault(r["set"]["SEED"], {})[setting] = r
+    every = set().union(*by_seed.values())
+    return [r for settings in by_seed.values() if set(settings) == every for r in settings.values()]
+
+
 def measured(runs: list[dict]) -> dict:
-    """Q8b, Q8c and Q8e; nothing before the plan is finished."""
+    """Q8b, Q8c and Q8e from the seeds that are whole; nothing under three of them."""
+    runs = whole_seeds(runs)
     start = taken(runs, "none", steps=STEPS)
-    if len(start) < len(SEEDS):
+    if len(start) < 3:
         return {}
     base, zero = (
         float(np.mean([r["result"]["after"]["prose"] for r in start])),
