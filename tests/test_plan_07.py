@@ -28,8 +28,8 @@ def test_arms_share_their_rows():
 
 def test_confirm_is_new_seeds_on_test_rows_with_names_of_their_own():
     runs = plan.confirm()
-    assert len({r["name"] for r in runs}) == len(runs) == 7 * (len(plan.ARMS) + len(plan.WORDINGS))
-    assert {r["set"]["SEED"] for r in runs} == set(range(3, 10)) and {r["set"]["EVAL_SPLIT"] for r in runs} == {"test"}
+    assert len({r["name"] for r in runs}) == len(runs) == 7 * (len(plan.ARMS) + len(plan.WORDINGS)) + 5 * 2
+    assert {r["set"]["SEED"] for r in runs} == set(range(3, 15)) and {r["set"]["EVAL_SPLIT"] for r in runs} == {"test"}
     assert {r["set"]["LEARNING_RATE"] for r in runs} == {3e-4} and all(r["plan"] == "plan_07" for r in runs)
 
 

@@ -5,7 +5,8 @@
 
 Trained with notebook 08's cells, whose rows are tokenized by hand and can therefore be mixed. The goal is `routing_words`; the rate
 of 06 for this task and model, the same for every arm, so there is nothing to search. Test rows, once, seeds 3-9. Rules: claims.toml.
-Recorded: seeds 3-8 of the 1.5B, of the wordings `letters` and `words shuffled` 3-7.
+Recorded: seeds 3-8 of the 1.5B, of the wordings `letters` and `words shuffled` 3-7. They left Q4b undecided (+6.2 points
+[+0.5, +12.0]), so five more seeds of its two ends, 10-14, were planned then; not run yet.
 
 Goal (Q4a), 100 steps of 16 rows; a run's stage says which rows:
 
@@ -50,7 +51,7 @@ WORDINGS = {
     "letters": "qzv tlrm wexo jsnq pkd uirrt oplv mmsa",
 }
 SETTINGS = {"ROWS": 100, "WORDING": ""}
-SEEDS = range(3, 10)
+SEEDS, MORE_SEEDS, ENDS = range(3, 10), range(10, 15), ("a polite request", "words shuffled")
 COMMON = {
     "BATCH": 16,
     "RANK": 16,
@@ -70,15 +71,14 @@ def run(model: str, arm: str, seed: int, **different) -> dict:
 
 
 def confirm(model: str = "qwen-1.5b") -> list[dict]:
-    """Every arm and wording with new seeds; by seed, so that a cut plan has fewer of them."""
-    return [
-        one
-        for seed in SEEDS
-        for one in (
-            *(run(model, arm, seed, STEPS=100) for arm in ARMS),
-            *(run(model, "wording", seed, STEPS=50, ROWS=100, WORDING=wording) for wording in WORDINGS),
-        )
-    ]
+    """Every arm and wording with new seeds, then the two ends with more; by seed, so that a cut plan has fewer of them."""
+    said = lambda seed, wordings: [run(model, "wording", seed, STEPS=50, ROWS=100, WORDING=w) for w in wordings]
+    plan: list[dict] = []
+    for seed in SEEDS:
+        plan += [run(model, arm, seed, STEPS=100) for arm in ARMS] + said(seed, WORDINGS)
+    for seed in MORE_SEEDS:
+        plan += said(seed, ENDS)
+    return plan
 
 
 def chats(task: str, count: int, seed: int, split: str = "train", system: str = "") -> list[dict]:
