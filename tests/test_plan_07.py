@@ -71,7 +71,7 @@ def test_verdicts_pair_the_arms_and_let_perplexity_choose_the_wordings():
         else:
             runs.append(made(r, share[r["stage"]], before=0.02))
     found = plan.measured(runs)
-    assert [line[0] for line in plan.wordings(runs)][:1] == [odd[3]] and plan.wordings(runs)[-1][0] == odd[8]
+    assert plan.wordings(runs)[0] == odd[3] and plan.wordings(runs)[-1] == odd[8]
     assert found["Q4b"].mean == pytest.approx(0.4, abs=0.002)
     assert found["Q4a"]["half of another task"].mean == pytest.approx(-0.02, abs=0.002)
     assert found["Q4a"]["half in other terms"].mean == pytest.approx(-0.3, abs=0.002)

@@ -145,44 +145,34 @@ def bits_of(runs: list[dict], key: str = "exact") -> np.ndarray:
     return np.array([recordings.unpack(r["result"][key]) for r in runs])
 
 
-def wordings(runs: list[dict]) -> list[tuple[str, float, float]]:
-    """(wording, its perplexity, mean share right) of the confirming runs, the likeliest first."""
-    found = []
-    for wording in WORDINGS:
-        of = recordings.find(runs, "confirm", "wording", WORDING=wording)
-        if of:
-            found.append((wording, of[0]["result"]["perplexity"], float(bits_of(of).mean())))
-    return sorted(found, key=lambda line: line[1])
+def wordings(runs: list[dict]) -> list[str]:
+    """The wordings of the confirming runs, the likeliest first."""
+    said = recordings.find(runs, "confirm", "wording")
+    perplexity = {r["set"]["WORDING"]: r["result"]["perplexity"] for r in said}
+    return sorted(perplexity, key=perplexity.get)
 
 
 def measured(runs: list[dict]) -> dict:
     """Q4a and Q4b of one model's confirming runs; each part from the seeds that have both sides, three at least."""
     families = [row["family"] for row in tasks.load(GOAL, "test", n=COMMON["EVAL_ROWS"], seed=0)]
 
-    def ahead(arm: str, other: str):
-        """Whole answers right of one arm minus another, paired by seed; None under three seeds."""
-        by_seed = [{r["set"]["SEED"]: r for r in recordings.find(runs, "confirm", a)} for a in (arm, other)]
-        both = sorted(set(by_seed[0]) & set(by_seed[1]))
-        if len(both) >= 3:
-            return evaluate.difference(*(bits_of([of[seed] for seed in both]) for of in by_seed), families)
+    def ahead(one: dict, other: dict):
+        """Whole answers right of one setting minus another, paired by seed; None under three seeds."""
+        ours, theirs = recordings.paired(runs, one, other)
+        return evaluate.difference(bits_of(ours), bits_of(theirs), families) if len(ours) >= 3 else None
 
-    alone = recordings.find(runs, "confirm", "other")
-    found = {
-        "Q4a": {
-            "half of another task": ahead("half+other", "half"),
-            "half in other terms": ahead("half+terms", "half"),
-        }
+    half, found = {"stage": "half"}, {}
+    found["Q4a"] = {
+        "half of another task": ahead({"stage": "half+other"}, half),
+        "half in other terms": ahead({"stage": "half+terms"}, half),
     }
+    alone = recordings.find(runs, "confirm", "other")
     if len(alone) >= 3:
         found["Q4a"]["another task alone"] = evaluate.difference(bits_of(alone), bits_of(alone, "before"), families)
+    found["Q4a"] = {part: interval for part, interval in found["Q4a"].items() if interval is not None}
     ranked = wordings(runs)
     if len(ranked) == len(WORDINGS):
-        likely, unlikely = recordings.paired(
-            runs, {"WORDING": ranked[0][0]}, {"WORDING": ranked[-1][0]}, stage="wording"
-        )
-        if len(likely) >= 3:
-            found["Q4b"] = evaluate.difference(bits_of(likely), bits_of(unlikely), families)
-    found["Q4a"] = {part: interval for part, interval in found["Q4a"].items() if interval is not None}
+        found["Q4b"] = ahead(*({"stage": "wording", "WORDING": end} for end in (ranked[0], ranked[-1])))
     return {claim: parts for claim, parts in found.items() if parts}
 
 
