@@ -16,18 +16,23 @@ def searched(best=3e-4):
     """The search as if it had been run: one rate is right more often than the others."""
     bits = {True: "1110", False: "10"}
     result = lambda r: {"methods": {"tuned": {"exact": bits[r["set"]["LEARNING_RATE"] == best]}}}
-    return [r | {"model": MODEL, "result": result(r)} for r in plan_04.search(MODEL)]
+    made = lambda runs: [r | {"model": MODEL, "result": result(r)} for r in runs]
+    first = made(plan_04.search(MODEL))
+    return first + made(plan_04.thin(first))
 
 
 def test_the_search_reads_valid_and_every_arm_gets_the_same():
-    runs = plan_04.search(MODEL)
+    runs = searched()
     assert {r["set"]["EVAL_SPLIT"] for r in runs} == {"valid"} and {r["set"]["SEED"] for r in runs} == {0, 1, 2}
     assert len({r["name"] for r in runs}) == len(runs)
     for task in plan_04.STEPS:
         for arm in plan_04.SEARCHED:
             mine = [r for r in runs if f"-{task}-{arm}-lr" in r["name"]]
             tried = {(r["set"]["LEARNING_RATE"], r["set"]["SEED"]) for r in mine}
-            assert len(tried) == len(mine) == len(plan_04.RATES) * 3
+            first = {(rate, 0) for rate in plan_04.RATES}
+            assert tried == first | {(rate, seed) for rate in (3e-5, 3e-4) for seed in (1, 2)} and len(tried) == len(
+                mine
+            )
 
 
 def test_confirmed_runs_are_new_seeds_on_test():
@@ -41,8 +46,10 @@ def test_confirmed_runs_are_new_seeds_on_test():
 
 def test_a_tie_goes_to_the_lower_rate_and_a_gap_is_named():
     assert plan_04.best_rate(searched(best=None), "policy", "r64") == min(plan_04.RATES)
-    with pytest.raises(SystemExit, match="2 search runs for policy, r64-rslora, setting 0.0012: 3 are needed"):
+    with pytest.raises(SystemExit, match="2 search runs for policy, r64-rslora, setting 3e-05: 3 are needed"):
         plan_04.confirm(searched()[:-1])
+    with pytest.raises(SystemExit, match="policy, r64-rslora: 1 searched runs are missing, the first is 0.0012"):
+        plan_04.thin(searched()[: len(plan_04.search(MODEL)) - 1])
     with pytest.raises(SystemExit, match="this plan is for qwen-0.5b or qwen-1.5b"):
         plan_04.search("SmolLM2-135M-Instruct")
 
@@ -50,6 +57,9 @@ def test_a_tie_goes_to_the_lower_rate_and_a_gap_is_named():
 def test_four_against_sixteen_bits_differ_in_nothing_else():
     runs = {r["name"]: r["set"] for r in plan_04.confirm(searched())}
     pairs = [(s, runs[name.replace("-nf4-", "-16-bit-")]) for name, s in runs.items() if "-nf4-" in name]
+    assert plan_04.pair(MODEL) == [
+        r for r in plan_04.confirm(searched()) if "-nf4-" in r["name"] or "-16-bit-" in r["name"]
+    ]
     assert len(pairs) == 14 and all(a | {"BITS": 16} == b and a["BITS"] == 4 for a, b in pairs)
     for task in plan_04.STEPS:  # the rate of 05's own search
         assert {a["LEARNING_RATE"] for a, _ in pairs if a["TASK"] == task} == {plan_04.known_rate(MODEL, task)}
@@ -91,3 +101,17 @@ def test_what_a_run_keeps():
     assert recordings.unpack(kept["methods"]["tuned"]["exact"]).tolist() == [1, 0, 1]
     assert kept["answers"]["base"] == [2.35, 15] and kept["rows"] == [0.1, 2.0, 0.25] and kept["loss"] == [3.0, 1.5]
     assert plan_04.measured([]) == {}
+
+
+def test_pairs_are_compared_on_the_seeds_that_both_have():
+    """16 bits right everywhere, NF4 on three rows of four: -25 points; rsLoRA as plain LoRA: 0."""
+    n = plan_04.CONFIRM["EVAL_ROWS"]
+    bits = lambda r: np.arange(n) % 4 != 0 if "-nf4-" in r["name"] else np.ones(n, bool)
+    result = lambda r: {"methods": {"tuned": {"exact": recordings.pack(bits(r))}}}
+    runs = [r | {"model": MODEL, "result": result(r)} for r in plan_04.confirm(searched())]
+    found = {pair: plan_04.compared(runs, "policy", pair) for pair in plan_04.PAIRS}
+    assert found["4 bits minus 16"].mean == pytest.approx(-0.25) and found[
+        "attention minus all"
+    ].mean == pytest.approx(0.25)
+    assert found["rsLoRA minus plain"].mean == 0 and plan_04.PAIRS["rsLoRA minus plain"] == ("r64-rslora", "r64")
+    assert plan_04.compared(runs[:10], "policy", "4 bits minus 16") is None
