@@ -10,11 +10,11 @@ from data.runs import plan_08_many as plan
 from helpers import recordings
 
 
-def made(r, right=0.5):
-    """A run as if it had been made: `right` of ten answers a task."""
+def made(r, right=0.5, rows=10):
+    """A run as if it had been made: `right` of the answers to each task."""
     of = [r["stage"].removeprefix("alone-")] if r["stage"] in plan.ALONE else list(plan.POOL)
     share = right if isinstance(right, dict) else dict.fromkeys(plan.POOL, right)
-    bits = {task: recordings.pack([i < round(10 * share[task]) for i in range(10)]) for task in of}
+    bits = {task: recordings.pack([i < round(rows * share[task]) for i in range(rows)]) for task in of}
     return r | {"model": "qwen-1.5b", "result": {"exact": bits}}
 
 
@@ -98,7 +98,7 @@ def test_verdicts_are_counted_by_seed():
     shares = {"equal": 0.7, "size": dict.fromkeys(plan.POOL, 0.9) | {"sentiment": 0.5}, "turn": 0.4, "kept": 0.6}
     shares |= dict.fromkeys(plan.ALONE, 0.8)
     runs = [
-        made(plan.run("confirm", "qwen-1.5b", way, 3e-4, seed), share)
+        made(plan.run("confirm", "qwen-1.5b", way, 3e-4, seed), share, plan.CONFIRM["EVAL_ROWS"])
         for way, share in shares.items()
         for seed in (3, 4, 5)
     ]

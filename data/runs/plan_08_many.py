@@ -229,35 +229,47 @@ def cosines(space: dict, rows: dict[str, list], count: int = 64) -> dict[str, fl
     }
 
 
+def verdicts(runs: list[dict], ways: tuple, seeds: list[int], names: tuple = tuple(POOL)) -> np.ndarray:
+    """Verdicts on the test rows of the tasks `names`, one after the other: (seeds, rows) of 0 and 1.
+
+    ways: the ways whose runs hold them, each task in one of them.
+    """
+    found = [r for r in runs if r["name"].startswith("confirm-") and r["stage"] in ways]
+    of = {(r["set"]["SEED"], task): bits for r in found for task, bits in r["result"]["exact"].items()}
+    return np.array([np.concatenate([recordings.unpack(of[seed, task]) for task in names]) for seed in seeds])
+
+
+def ahead(runs: list[dict], one: tuple, other: tuple, names: tuple = tuple(POOL)) -> evaluate.Interval | None:
+    """Whole answers right of one way minus another's, each a tuple of its runs' stages, on the same rows and on the seeds that
+    both have; None under three."""
+    seeds = set.intersection(
+        *({r["set"]["SEED"] for r in recordings.find(runs, "confirm", way)} for way in (*one, *other))
+    )
+    if len(seeds) < 3:
+        return None
+    families = [
+        f"{task} {row['family']}"
+        for task in names
+        for row in tasks.load(task, CONFIRM["EVAL_SPLIT"], n=CONFIRM["EVAL_ROWS"], seed=0)
+    ]
+    return evaluate.difference(*(verdicts(runs, ways, sorted(seeds), names) for ways in (one, other)), families)
+
+
 def measured(runs: list[dict]) -> dict:
-    """Q6a and Q6b of one model's confirming runs: each from the seeds that have both its ways, three at least."""
-    by_seed = {way: {r["set"]["SEED"]: r for r in recordings.find(runs, "confirm", way)} for way in (*WAYS, "merged")}
-
-    def ahead(one, other):
-        """{...: mean over tasks of whole answers right} of one seed, `one` minus `other`, as an interval over seeds; None under three."""
-        seeds = sorted(set.intersection(*[set(by_seed[way]) for way in (*one[0], *other[0])]))
-        if len(seeds) < 3:
-            return None
-        share = lambda ways, only, seed: np.mean(
-            [
-                recordings.unpack(bits).mean()
-                for way in ways
-                for task, bits in by_seed[way][seed]["result"]["exact"].items()
-                if only in ("", task)
-            ]
-        )
-        return evaluate.over_seeds([share(*one, seed) - share(*other, seed) for seed in seeds])
-
+    """Q6a and Q6b of one model's confirming runs; the tasks count alike, since each has as many test rows."""
     smallest = min(POOL, key=POOL.get)
     found = {
-        "Q6a": {"at once": ahead((("equal",), ""), (ALONE, "")), "in proportion": ahead((("equal",), smallest), (("size",), smallest))},
-        "Q6b": {"in turn": ahead((("turn",), ""), (("equal",), "")), "with a fifth kept": ahead((("kept",), ""), (("equal",), ""))},
-    }  # fmt: skip
-    found = {
-        claim: {part: interval for part, interval in parts.items() if interval is not None}
-        for claim, parts in found.items()
+        "Q6a": {
+            "at once": ahead(runs, ("equal",), ALONE),
+            "in proportion": ahead(runs, ("equal",), ("size",), (smallest,)),
+        },
+        "Q6b": {
+            "in turn": ahead(runs, ("turn",), ("equal",)),
+            "with a fifth kept": ahead(runs, ("kept",), ("equal",)),
+        },
     }
-    return {claim: parts for claim, parts in found.items() if parts}
+    whole = {claim: {part: i for part, i in parts.items() if i is not None} for claim, parts in found.items()}
+    return {claim: parts for claim, parts in whole.items() if parts}
 
 
 if __name__ == "__main__":
