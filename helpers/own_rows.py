@@ -28,11 +28,13 @@ class DataError(ValueError):
 
 @dataclass
 class Report:
-    """What `read` found: `rows` that are fine, and the others as `problems`: (line number, reason)."""
+    """What `read` found: `rows` that are fine, and the others as `problems`: (number, reason). The number is the line in the file;
+    in a JSON array, whose rows may span lines, the row's place (`unit`)."""
 
     path: str
     rows: list[dict] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
+    unit: str = "line"
 
     @property
     def total(self) -> int:
@@ -40,11 +42,11 @@ class Report:
         return len(self.rows) + len(self.problems)
 
     def __str__(self) -> str:
-        return self._listed(f"{self.path}: {len(self.rows)} of {self.total} records", "line")
+        return self._listed(f"{self.path}: {len(self.rows)} of {self.total} records")
 
-    def _listed(self, head: str, unit: str) -> str:
+    def _listed(self, head: str) -> str:
         lines = [f"{head} can be used, {len(self.problems)} problems"]
-        lines += [f"  {unit} {number}: {reason}" for number, reason in self.problems[:20]]
+        lines += [f"  {self.unit} {number}: {reason}" for number, reason in self.problems[:20]]
         if len(self.problems) > 20:
             lines.append(f"  ... and {len(self.problems) - 20} more ({type(self).__name__}.problems holds them all)")
         return "\n".join(lines)
@@ -102,9 +104,9 @@ def read(
             key = row[asked[0]] if len(asked) == 1 else tuple(map(row.get, asked))
         if reason is None and (first := place.get(key)) is not None:
             if all(report.rows[first].get(c) == row.get(c) for c in columns):
-                reason = f"the same as line {numbers[first]}: remove one"
+                reason = f"the same as {report.unit} {numbers[first]}: remove one"
             else:
-                same = f"the same {', '.join(asked)} as line {numbers[first]}"
+                same = f"the same {', '.join(asked)} as {report.unit} {numbers[first]}"
                 reason = f"{same} with another answer: decide which is right"
         if reason is None:
             place[key] = len(report.rows)
@@ -116,7 +118,9 @@ def read(
     if not report.total:
         raise DataError(f"{path.name}, line 1: no records: the file is empty{' below its header' * tables}")
     if (strict and report.problems) or not report.rows:
-        hint = "\nMend these lines, or read(..., strict=False) to go on with the others." if report.rows else ""
+        hint = (
+            f"\nMend these {report.unit}s, or read(..., strict=False) to go on with the others." if report.rows else ""
+        )
         raise DataError(f"{report}{hint}")
     return report
 
@@ -235,6 +239,7 @@ def _json_rows(path: Path, columns: tuple[str, ...], report: Report, encoding: s
             rows = json.loads(text, object_pairs_hook=_once)
         except (ValueError, RecursionError) as fault:
             raise DataError(f"{path.name} begins like a JSON array and is none: {fault}") from fault
+        report.unit = "row"
         yield from enumerate(rows, 1)
         return
     for number, line in _text_lines(path, report, encoding):
@@ -438,6 +443,7 @@ class PairReport(Report):
     """What `check_pairs` found: as `Report`, with row numbers from 1 and the leak by length."""
 
     path: str = ""
+    unit: str = "row"
     longer_wins: float = float("nan")  # share of fine pairs whose chosen answer is the longer one; ties count half
 
     @property
@@ -447,7 +453,7 @@ class PairReport(Report):
         return away > 0.10 and away > 1.96 * math.sqrt(0.25 / max(len(self.rows), 1))
 
     def __str__(self) -> str:
-        text = self._listed(f"{len(self.rows)} of {self.total} pairs", "row")
+        text = self._listed(f"{len(self.rows)} of {self.total} pairs")
         if not self.rows:
             return text
         few = len(self.rows) < 4  # chance alone gives any share

@@ -206,14 +206,14 @@ def test_the_key_is_all_that_is_asked_and_an_optional_column_may_be_empty(tmp_pa
     assert report.rows == rows
     assert report.problems[0] == (
         5,
-        "the same instruction, input as line 1 with another answer: decide which is right",
+        "the same instruction, input as row 1 with another answer: decide which is right",
     )
-    assert report.problems[1][0] == 6 and report.problems[1][1].startswith("the same as line 1")
+    assert report.problems[1][0] == 6 and report.problems[1][1].startswith("the same as row 1")
     (tmp_path / "b.json").write_text(json.dumps(rows[::-1]))  # the first row lacks the column
     assert own_rows.read(tmp_path / "b.json", columns, optional=optional).rows == rows[::-1]
     said = own_rows.read(path, columns, strict=False, optional=optional, one_answer=False)
     assert said.rows == [*rows, row("e", "x")] and [number for number, _ in said.problems] == [6]
-    with pytest.raises(own_rows.DataError, match="line 3: 'input' is empty"):
+    with pytest.raises(own_rows.DataError, match="row 3: 'input' is empty"):
         own_rows.read(path, columns)
 
 
@@ -249,3 +249,14 @@ def test_a_folder_and_an_unknown_encoding_are_named(tmp_path):
         own_rows.read(tmp_path / "a.csv")
     with pytest.raises(own_rows.DataError, match="'utf8x' is unknown: utf-8, gb18030"):
         own_rows.read(write(tmp_path / "b.csv", "prompt,completion\np,c\n"), encoding="utf8x")
+
+
+def test_rows_of_a_json_array_are_named_by_their_place_not_by_a_line(tmp_path):
+    """A pretty-printed array has several lines a row: line 3 would be another row, or a brace."""
+    rows = [{"prompt": "a", "completion": "b"}, {"prompt": "c", "completion": "d"}, {"prompt": "a", "completion": "b"}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows, indent=2))
+    with pytest.raises(own_rows.DataError, match="(?s)row 3: the same as row 1: remove one.*Mend these rows"):
+        own_rows.read(tmp_path / "rows.json")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(own_rows.DataError, match="(?s)line 3: the same as line 1: remove one.*Mend these lines"):
+        own_rows.read(tmp_path / "rows.jsonl")
