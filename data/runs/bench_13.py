@@ -111,14 +111,18 @@ def write_script(folder: Path) -> None:
     (folder / "capped.py").write_text(CAPPED, encoding="utf-8")
 
 
-def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
-    """A folder with NF4 weights of that shape: one random layer, quantized once, under every layer's name."""
+def write_shape(name: str, folder: Path, tokenizer: Path, packed_as=None) -> None:
+    """A folder with NF4 weights of that shape: one random layer, quantized once, under every layer's name.
+
+    `packed_as`: the dtype that holds the 4-bit numbers; FSDP wants that of the other weights, most folders have uint8.
+    """
     import torch
     from bitsandbytes.functional import quantize_4bit
     from safetensors.torch import save_file
     from transformers import Qwen2Config
 
     storage = torch.bfloat16 if torch.cuda.is_available() else torch.float32
+    packed_as = packed_as or storage
     config = Qwen2Config(max_position_embeddings=4096, **CONFIGS[name])
     width, middle = config.hidden_size, config.intermediate_size
     keys = width // config.num_attention_heads * config.num_key_value_heads
@@ -138,7 +142,7 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
         for matrix, size in matrices.items():
             full = (0.02 * torch.randn(size)).to(storage)
             packed, state = quantize_4bit(
-                full, blocksize=64, compress_statistics=True, quant_type="nf4", quant_storage=storage
+                full, blocksize=64, compress_statistics=True, quant_type="nf4", quant_storage=packed_as
             )
             layer[f"{block}.{matrix}.weight"] = packed.cpu()
             for key, value in state.as_dict(packed=True).items():
@@ -165,7 +169,7 @@ def write_shape(name: str, folder: Path, tokenizer: Path) -> None:
     quantization = dict(
         quant_method="bitsandbytes", load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
     )
-    quantization |= dict(bnb_4bit_compute_dtype=kind, bnb_4bit_quant_storage=kind)
+    quantization |= dict(bnb_4bit_compute_dtype=kind, bnb_4bit_quant_storage=str(packed_as).removeprefix("torch."))
     config = config.to_dict() | {
         "architectures": ["Qwen2ForCausalLM"],
         "quantization_config": quantization,
