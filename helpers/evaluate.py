@@ -159,7 +159,7 @@ def generate(
                 warnings.simplefilter("ignore", FutureWarning)
                 out = model.generate(
                     input_ids=ids, attention_mask=mask, max_new_tokens=max_new_tokens, do_sample=False, temperature=None,
-                    top_p=None, top_k=None, pad_token_id=tokenizer.pad_token_id, **extra,
+                    top_p=None, top_k=None, repetition_penalty=1.0, pad_token_id=tokenizer.pad_token_id, **extra,
                 )[:, ids.shape[1] :]  # fmt: skip
             answers.cut[batch] = ~np.isin(out.cpu().numpy(), stops).any(1)
             for i, text in zip(batch, tokenizer.batch_decode(out, skip_special_tokens=True)):
