@@ -87,6 +87,8 @@ def collect(space: dict, stage: str) -> dict:
     """Exact match and sameness of every form, where they part and how near a tie it was, sizes, speeds, what merging kept."""
     import torch
 
+    if space["model"] is None:  # the page to its end has let it go
+        space["model"] = space["load_folder"]("merged")
     answers, forms, rows = space["answers"], list(space["FORMS"]), space["test_rows"]
     same = {form: np.array(answers[form]) == np.array(answers["transformers"]) for form in forms}
     kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -107,7 +109,7 @@ def collect(space: dict, stage: str) -> dict:
         "tokens_per_s": rounded(space["speed"], 2),
         "ms": {f: {key: mean(f, key) for key in ("prompt_n", "prompt_ms", "predicted_n", "predicted_ms")} for f in forms},
         "threads": torch.get_num_threads(),
-        "transformers_on": str(space["model"].device) if space["model"] is not None else "",
+        "transformers_on": str(space["model"].device),
         "size_mib": rounded(space["size_mib"], 1),
         "adapter_mib": round(space["adapter_mib"], 1),
         "loss": rounded(space["curve"]),
