@@ -136,6 +136,7 @@ def note_batch(batch: dict, seen: dict) -> None:
 
 
 def gib(n: int) -> float:
+    """Bytes as GiB, to three digits."""
     return round(n / 2**30, 3)
 
 
