@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,8 @@ def before(space: dict, number: int, stages: list[str]) -> None:
         torch.cuda.set_per_process_memory_fraction(min(1.0, (space["CAP_GIB"] - CONTEXT_GIB) / whole))
     if space["SHAPE"]:
         space["MODEL"] = str(shape_folder(space["SHAPE"], space["MODEL"]))
+        shown = f"shape-{space['SHAPE']}"  # this is no record of the model that lent its tokenizer
+        space["SOURCE"] = replace(space["SOURCE"], name=shown)
     if space["ROW_WORDS"]:
         target = Path(os.environ["COURSE_WORK"]) / "long.csv"
         lengthen(Path(space["FILE"]), target, space["ROW_WORDS"])
