@@ -161,7 +161,8 @@ def _glibc() -> ctypes.CDLL | None:
 def prepare() -> str:
     """What a notebook does before it loads a model: one GPU at most, memory kept; one line that says so, or what is wrong.
 
-    With two GPUs visible the trainer would split every batch (DataParallel). Importing bitsandbytes already touches CUDA, so
+    Attention leaves cuDNN's kernel out: on a Hopper card with torch 2.11 its gradients were NaN for padded batches of exactly 64
+    tokens (seen in November 2026), and one such batch makes the adapter NaN for good. With two GPUs visible the trainer would split every batch (DataParallel). Importing bitsandbytes already touches CUDA, so
     `CUDA_VISIBLE_DEVICES` must be set before the first import; the notebooks do.
 
     >>> prepare()
@@ -169,6 +170,7 @@ def prepare() -> str:
     """
     keep_memory()
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "0")
+    torch.backends.cuda.enable_cudnn_sdp(False)
     if torch.cuda.is_initialized() and torch.cuda.device_count() > 1:
         return f"{torch.cuda.device_count()} GPUs are in use: restart the kernel and run the import cell first"
     return "at most one GPU in use"

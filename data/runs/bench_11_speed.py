@@ -150,6 +150,7 @@ def trl_settings(config, job: dict, **more):
         max_length=LENGTH,
         train_sampling_strategy="sequential",
         per_device_train_batch_size=job["BATCH"],
+        gradient_accumulation_steps=1,  # Unsloth makes 2 of it where nothing is said
         max_steps=job["STEPS"],
         learning_rate=job["RATE"],
         lr_scheduler_type=job["SCHEDULE"],
@@ -410,6 +411,10 @@ def run(name: str, job: dict, work: Path, sites: Path, card: int, limit: int) ->
         return line | {"result": {"failed": code, "error": errors[-4:], "log": log[-15:]}, "environment": today}
     found = json.loads((folder / "seen.json").read_text())
     seen = found["seen"]
+    fed, meant = sum(a * b for a, b in seen["shapes"]), job["BATCH"] * LENGTH * job["STEPS"]
+    if fed != meant:  # tokens a second would be another job's
+        reason = f"{fed:,} tokens were fed in {job['STEPS']} steps, not {meant:,}"
+        return line | {"result": {"failed": reason}, "environment": today | found["environment"]}
     result = timing(seen.pop("began"), seen.pop("ends"), job["BATCH"] * LENGTH) | seen
     said = [part for part in log if "Unsloth" in part][:20]
     result |= {"all_s": round(time.time() - began, 1), "notes": NOTES.get(framework, []), "said": said}
