@@ -39,9 +39,11 @@ def test_both_files_say_the_job_and_leave_checkpointing_to_the_framework():
 
 def test_seconds_and_tokens_a_second_are_what_a_hand_finds():
     """Ends at 30, 34, 36, 37, 39 and 42 s: the steps took 20, 4, 2, 1, 2 and 3 s; without the first two the median is 2."""
-    found = bench_11_speed.timing(10.0, [30.0, 34.0, 36.0, 37.0, 39.0, 42.0], 4096)
+    found = bench_11_speed.timing(10.0, [30.0, 34.0, 36.0, 37.0, 39.0, 42.0], [[4, 1024]] * 6)
     assert found["seconds"] == [20, 4, 2, 1, 2, 3] and found["first_step_s"] == 20
-    assert found["tokens_per_s"] == 2048
+    assert found["tokens_per_s"] == 2048 and found["passes_a_step"] == 1
+    twice = bench_11_speed.timing(0.0, [1.0, 2.0, 3.0, 4.0], [[4, 1024]] * 8)  # two passes a step: twice the tokens
+    assert twice["tokens_per_s"] == 8192 and twice["passes_a_step"] == 2
 
 
 def test_a_batch_is_the_same_above_or_behind_one_another():
