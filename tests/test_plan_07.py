@@ -80,3 +80,24 @@ def test_verdicts_pair_the_arms_and_let_perplexity_choose_the_wordings():
     cut = plan.measured([r for r in runs if r["set"]["SEED"] < 5])
     assert cut == {}, "two seeds decide nothing"
     assert "Q4b" not in plan.measured([r for r in runs if r["set"].get("WORDING") != odd[5]])
+
+
+def test_the_first_gradient_that_is_no_number_is_noted_with_its_batch():
+    """Passes of 2 x 3 tokens; the third leaves NaN, and so does the fourth."""
+    import torch
+
+    from data.runs import kernels_07
+
+    class Trainer:
+        def training_step(self, model, inputs):
+            for parameter in model.parameters():
+                parameter.grad = torch.full_like(parameter, float("nan") if seen.get("passes", 0) >= 2 else 1.0)
+            return torch.tensor(0.5)
+
+    seen, trainer, model = {}, Trainer(), torch.nn.Linear(2, 2)
+    kernels_07.watched(trainer, seen)
+    batch = {"input_ids": torch.zeros(2, 3), "attention_mask": torch.tensor([[1, 1, 1], [1, 1, 0]])}
+    for _ in range(4):
+        trainer.training_step(model, batch)
+    assert seen["passes"] == 4 and seen["first"]["pass"] == 3 and seen["first"]["tensors"] == 2
+    assert seen["first"]["shape"] == [2, 3] and seen["first"]["tokens"] == [3, 2] and seen["first"]["loss"] == 0.5
