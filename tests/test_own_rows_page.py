@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,12 +114,24 @@ def test_held_out_customers_share_no_prompt_with_training_and_too_few_are_refuse
     assert space["groups"].nunique() == 60
 
 
+def test_an_answer_in_a_fence_is_compared_by_its_json():
+    space = {"json": json, "re": re}
+    exec(cell("def same(").split("\n\ntest = ")[0], space)
+    same, wanted = space["same"], '{"order":"1715","count":2}'
+    for answer in (wanted, '{"count": 2, "order": "1715"}', f"```json\n{wanted}\n```", f"```\n{wanted}```"):
+        assert same(answer, wanted) and same(wanted, answer), answer
+    for answer in ('```json\n{"order":"1715"}\n```', f"Here it is: {wanted}", f"```json\n{wanted[:-1]}", "", "```"):
+        assert not same(answer, wanted), answer
+    assert same("a reply", "a reply") and same("```", "```") and not same("```\na reply\n```", "a reply")
+
+
 def test_a_run_goes_on_from_its_newest_whole_checkpoint(tmp_path, capsys):
     from types import SimpleNamespace
 
     resumed = []
     state = SimpleNamespace(log_history=[], best_model_checkpoint="x")
     trainer = SimpleNamespace(state=state, train=lambda resume_from_checkpoint: resumed.append(resume_from_checkpoint))
+    trainer.model = SimpleNamespace(parameters=lambda: [])
     space = {"Path": Path, "trainer": trainer, "folder": tmp_path / "none"}
     exec(cell("goes on from"), space)
     for step in (9, 27, 100):
