@@ -304,6 +304,8 @@ def interval(values, families: list[str], level: float = 0.95, resamples: int = 
         low, high = _random_effects(sums, counts, level)
     else:
         low, high = _resample(sums, counts, level, resamples, seed)
+    if np.isin(values, (0, 1)).all():  # verdicts: a share lies within 0 and 1
+        low, high = max(low, 0.0), min(high, 1.0)
     return Interval(float(values.mean()), low, high, values.shape[1], len(names), len(values))
 
 

@@ -31,7 +31,7 @@ FREE = {  # functions that take **kwargs: the arguments that the notebooks may u
         "use_safetensors",
         "trust_remote_code",
     },
-    "generate": {"max_new_tokens", "do_sample", "pad_token_id"},
+    "generate": {"max_new_tokens", "do_sample", "repetition_penalty", "pad_token_id"},
     "apply_chat_template": {"enable_thinking"},  # goes on to the template: test_evaluate asks a published one
 }
 

@@ -67,7 +67,9 @@ def test_few_seeds_get_a_random_effects_t_interval():
     families = [f"f{k}" for k in rng.integers(0, 9, 60)]  # uneven families
     values = (rng.random((4, 60)) < rng.random((4, 1))).astype(float)
     i = evaluate.interval(values, families)
-    assert tuple(i) == pytest.approx(slow_random_effects(values.tolist(), families), abs=1e-12)
+    mean, low, high = slow_random_effects(values.tolist(), families)
+    assert tuple(i) == pytest.approx((mean, max(low, 0), min(high, 1)), abs=1e-12)  # verdicts: a share
+    assert tuple(evaluate.interval(values - 1, families)) == pytest.approx((mean - 1, low - 1, high - 1), abs=1e-12)
     assert (i.rows, i.families, i.seeds) == (60, 9, 4)
     with pytest.raises(ValueError, match="two seeds"):
         evaluate.interval(values[:2], families)
@@ -256,15 +258,16 @@ def test_no_sweep_reads_the_test_rows():
         for line in path.read_text(encoding="utf-8").splitlines():
             run = json.loads(line)
             own, kind = run["set"], run["name"].split("-")[0]
-            if run["stage"] in ("cost", "ladder", "all", "run"):  # seconds and memory of random weights: no quality
+            if run["stage"] in ("cost", "ladder", "all", "run", "speed", "kernel"):  # seconds, memory, NaN: no quality
                 continue
-            named = own.get("SPLIT") or own.get("EVAL_SPLIT") or ("test" if kind == "live" else None)  # its default
+            default = "test" if kind == "live" or run["stage"] == "parity" else None  # the page's own
+            named = own.get("SPLIT") or own.get("EVAL_SPLIT") or default
             scored = set(own["GRADED"]) if "GRADED" in own else {named}
             if kind == "search":
                 assert scored == {"valid"} and own.get("SEED", 0) in (0, 1, 2), run["name"]
             else:
                 assert kind in ("confirm", "live") and scored <= {"valid", "test"}, run["name"]
-                assert "test" in scored and own.get("SEED", 3) in range(3, 10), run["name"]
+                assert "test" in scored and own.get("SEED", 3) in range(3, 17), run["name"]
             seen += 1
     assert seen
 
@@ -415,7 +418,9 @@ def test_the_level_that_is_asked_for_is_used():
 def test_three_to_five_seeds_get_the_t_interval_also_where_seeds_differ_more_than_families(seeds):
     rng = np.random.default_rng(6)
     families = [f"f{k}" for k in rng.integers(0, 11, 70)]
-    values = (rng.random((seeds, 70)) < np.linspace(0.1, 0.9, seeds)[:, None]).astype(float)
+    values = (
+        rng.random((seeds, 70)) < np.linspace(0.1, 0.9, seeds)[:, None]
+    ) + 1.0  # no verdicts: not held within 0 and 1
     t = slow_random_effects(values.tolist(), families)
     assert (tuple(evaluate.interval(values, families)) == pytest.approx(t, abs=1e-12)) is (seeds <= 5)
 
@@ -629,3 +634,13 @@ def test_what_is_kept_is_what_is_read_again(tmp_path):
         return {"pair": (1, 2)}
 
     assert evaluate.cached(tmp_path, work) == evaluate.cached(tmp_path, work) == {"pair": [1, 2]}
+
+
+def test_a_share_of_verdicts_lies_within_0_and_1_and_a_difference_may_leave_it():
+    nearly = np.ones((3, 40))
+    nearly[0, :3] = 0
+    families = [str(i // 2) for i in range(40)]
+    share = evaluate.interval(nearly, families)
+    assert share.high == 1.0 and share.low < share.mean < 1
+    apart = evaluate.difference(nearly, np.ones((3, 40)), families)
+    assert apart.low < apart.mean < 0 < apart.high
