@@ -49,3 +49,36 @@ def test_the_file_for_xtuner_says_the_job_of_the_others():
 def test_lines_are_counted_in_one_way(tmp_path):
     (tmp_path / "swift.yaml").write_text("a: 1\n\n# no setting\nb:\n- c\n", encoding="utf-8")
     assert bench_11.config_lines("swift", tmp_path) == 3
+
+
+def test_fireflys_file_says_the_job_and_a_misspelt_key_is_refused(tmp_path):
+    """With a parser of the same kind: own keys in a dataclass, the rest transformers' own."""
+    import dataclasses
+    import json
+
+    from data.runs import bench_11, firefly_11
+
+    meant = firefly_11.config()
+    assert (meant["lora_rank"], meant["lora_alpha"], meant["max_steps"]) == tuple(
+        bench_11.JOB[k] for k in ("RANK", "ALPHA", "STEPS")
+    )
+    assert (meant["learning_rate"], meant["per_device_train_batch_size"]) == (
+        bench_11.JOB["RATE"],
+        bench_11.JOB["BATCH"],
+    )
+    own = {k: v for k, v in meant.items() if k in ("model_name_or_path", "train_file", "template_name", "task_type", "train_mode",
+                                                   "lora_rank", "lora_alpha", "lora_dropout", "max_seq_length")}  # fmt: skip
+    arguments = dataclasses.make_dataclass(
+        "Own", [(k, type(v), dataclasses.field(default=None)) for k, v in own.items()]
+    )
+    file = tmp_path / "firefly.json"
+    file.write_text(json.dumps(meant | {"use_cpu": True, "output_dir": str(tmp_path)}))
+    found = firefly_11.parsed(file, arguments)
+    assert (
+        found["lora_rank"] == meant["lora_rank"]
+        and found["learning_rate"] == meant["learning_rate"]
+        and len(found) == len(meant) + 1
+    )
+    file.write_text(json.dumps(meant | {"use_cpu": True, "lora_rnak": 16}))
+    with pytest.raises(ValueError, match="lora_rnak"):
+        firefly_11.parsed(file, arguments)
