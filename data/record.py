@@ -171,11 +171,17 @@ def print_plan(usage: str, **kinds) -> None:
 
 
 def merge(out: Path, target: Path) -> int:
-    """One line a run, sorted by name, into `target`; runs already in it stay unless recorded anew."""
+    """One line a run, sorted by name, into `target`; runs already in it stay unless recorded anew. Prints which of the new ones
+    ended with weights that are no numbers: too high a rate does that, and so does a kernel (07, fault 20), which is no result."""
     runs = {}
     if target.exists():
         runs = {r["name"]: r for r in map(json.loads, target.read_text(encoding="utf-8").splitlines())}
-    runs |= {r["name"]: r for r in (json.loads(p.read_text(encoding="utf-8")) for p in sorted(out.glob("*.json")))}
+    new = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(out.glob("*.json"))]
+    if broken := [r["name"] for r in new if r["result"].get("broken_weights")]:
+        print(
+            f"{len(broken)} of {len(new)} runs ended with broken weights, look before you keep them: {', '.join(broken)}"
+        )
+    runs |= {r["name"]: r for r in new}
     target.write_text(
         "".join(json.dumps(runs[name], separators=(",", ":")) + "\n" for name in sorted(runs)), encoding="utf-8"
     )

@@ -155,6 +155,9 @@ def curve_watch(give_up: float = 3.0):
     """A callback for trl's and transformers' trainers: stops a run whose loss is no number or above `give_up` times its first, and
     keeps in `.diagnosis` why, or what the whole curve shows (None below `LEAST` logged steps).
 
+    A trainer logs a loss that is no number as 0.0 (`logging_nan_inf_filter`). So a run is stopped, too, whose last two logged
+    gradients are no numbers; one alone is what scaling in fp16 does at times.
+
     >>> curve_watch(give_up=3).diagnosis is None
     True
     """
@@ -164,13 +167,16 @@ def curve_watch(give_up: float = 3.0):
         diagnosis = None
 
         def on_log(self, args, state, control, logs=None, **_):
-            losses = [float(e["loss"]) for e in state.log_history if "loss" in e]
-            if self.diagnosis is None and losses and not losses[-1] <= give_up * losses[0]:
+            logged = [e for e in state.log_history if "loss" in e]
+            losses = [float(e["loss"]) for e in logged]
+            broken = len(logged) > 1 and not any(np.isfinite(float(e.get("grad_norm", 0))) for e in logged[-2:])
+            if self.diagnosis is None and losses and (broken or not losses[-1] <= give_up * losses[0]):
                 control.should_training_stop = True
-                found = (
-                    f"stopped at step {state.global_step}: the loss is {losses[-1]:.2f}, it began at {losses[0]:.2f}"
-                )
-                self.diagnosis = Diagnosis("diverging" if np.isfinite(losses[-1]) else "nan", found)
+                found = f"the loss is {losses[-1]:.2f}, it began at {losses[0]:.2f}"
+                if broken:
+                    found = "the last two logged gradients are no numbers, whatever the loss says"
+                kind = "nan" if broken or not np.isfinite(losses[-1]) else "diverging"
+                self.diagnosis = Diagnosis(kind, f"stopped at step {state.global_step}: {found}")
                 print(self.diagnosis)
 
         def on_train_end(self, args, state, control, **_):

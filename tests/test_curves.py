@@ -126,7 +126,8 @@ def _log(watch, losses, norms=None, **arguments):
     for step, loss in enumerate(losses, 1):
         state.global_step = step
         state.log_history.append(
-            {"loss": str(loss), "step": step} | ({"grad_norm": str(norms)} if norms is not None else {})
+            {"loss": str(loss), "step": step}
+            | ({"grad_norm": str(norms[step - 1] if isinstance(norms, list) else norms)} if norms is not None else {})
         )
         watch.on_log(None, state, control, state.log_history[-1])
         if control.should_training_stop:
@@ -155,3 +156,12 @@ def test_the_callback_reads_the_whole_curve_or_says_nothing():
     assert watch.diagnosis.kind == "nothing trained"
     _log(watch := curves.curve_watch(), MADE["crawling"][: curves.LEAST - 1])
     assert watch.diagnosis is None
+
+
+def test_the_callback_stops_where_gradients_stay_no_numbers_though_the_loss_is_logged_as_0(capsys):
+    """What a trainer logged after one batch had made the adapter NaN (07, fault 20); one such gradient alone is fp16's scaling."""
+    nan = float("nan")
+    assert _log(watch := curves.curve_watch(), [1.2, 0.1, 0.0, 0.0, 0.0], norms=[2.0, 0.5, nan, nan, nan]) == 4
+    assert watch.diagnosis.kind == "nan" and "gradients are no numbers" in capsys.readouterr().out
+    assert _log(curves.curve_watch(), [3.0, 2.9, 2.8, 2.7], norms=[nan, 1.0, nan, 1.0]) == 4
+    assert _log(curves.curve_watch(), [3.0, 2.9, 2.8]) == 3  # a log without norms

@@ -236,3 +236,10 @@ def test_the_peak_of_a_card_is_the_most_that_was_reserved(monkeypatch):
     for name, value in held.items():
         monkeypatch.setattr(torch.cuda, name, lambda *a, v=value: v)
     assert hardware.peak_memory_gib() == 5.0
+
+
+def test_attention_leaves_out_the_kernel_whose_gradients_were_no_number():
+    """See `prepare`: cuDNN's attention made NaN of padded batches of 64 tokens on Hopper cards."""
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    hardware.prepare()
+    assert not torch.backends.cuda.cudnn_sdp_enabled()

@@ -54,7 +54,7 @@ def test_recorder_runs_the_cells_with_other_constants(tmp_path, monkeypatch):
     assert record.merge(out, target) == 2 and record.merge(out, target) == 2
 
 
-def test_a_run_whose_weights_are_no_numbers_says_so(tmp_path, monkeypatch):
+def test_a_run_whose_weights_are_no_numbers_says_so(tmp_path, monkeypatch, capsys):
     book = notebook(
         (["record", "parameters"], "import torch, types\nBAD = 0.0\nmodel = torch.nn.Linear(2, 2)"),
         (["record-a"], "model.weight.data[0, 0] = BAD\ntrainer = types.SimpleNamespace(model=model)"),
@@ -66,6 +66,8 @@ def test_a_run_whose_weights_are_no_numbers_says_so(tmp_path, monkeypatch):
         record.run_one((str(path), {"name": name, "stage": "a", "set": {"BAD": bad}}, str(tmp_path), 1))
         assert json.loads((tmp_path / f"{name}.json").read_text())["result"] == kept
     assert record.broken_weights(None) == 0
+    assert record.merge(tmp_path, tmp_path / "05.jsonl") == 2
+    assert "1 of 2 runs ended with broken weights, look before you keep them: bad" in capsys.readouterr().out
 
 
 def test_a_later_stage_runs_its_own_cells_after_the_plan_has_changed_what_it_wants(tmp_path, monkeypatch):
