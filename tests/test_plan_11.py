@@ -8,7 +8,7 @@ from data.runs import bench_11, plan_11
 
 
 def made(name, losses):
-    return {"name": name, "result": {"losses": losses}}
+    return {"name": name, "stage": "run", "result": {"losses": losses}}
 
 
 def test_the_largest_distance_from_trl_is_measured_for_each_framework_that_ran():
@@ -82,3 +82,9 @@ def test_fireflys_file_says_the_job_and_a_misspelt_key_is_refused(tmp_path):
     file.write_text(json.dumps(meant | {"use_cpu": True, "lora_rnak": 16}))
     with pytest.raises(ValueError, match="lora_rnak"):
         firefly_11.parsed(file, arguments)
+
+
+def test_lines_of_other_kinds_do_not_count():
+    run = lambda name, losses: {"name": name, "stage": "run", "result": {"losses": losses}}
+    runs = [run("trl", [1.0, 0.5]), run("swift", [1.0, 0.52]), {"name": "parsed", "stage": "parsed", "result": {}}]
+    assert plan_11.measured(runs)["Q9b"]["ms-swift"].mean == pytest.approx(0.02)

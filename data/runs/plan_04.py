@@ -1,4 +1,6 @@
-"""The recorded experiments of notebook 04: what 4 bits cost, which layers to adapt, how to scale a high rank. Not run yet.
+"""The recorded experiments of notebook 04: what 4 bits cost, which layers to adapt, how to scale a high rank.
+
+Run so far: `pair`, seeds 3-9.
 
     python -m data.runs.plan_04 pair                 > build/04_pair.json      with COURSE_MODEL=qwen-1.5b; needs no search
     python -m data.runs.plan_04 search               > build/04_search.json    the same model
@@ -17,8 +19,8 @@ rank 64 keep the alpha of rank 16, 32: plain LoRA then scales by 1/2, rsLoRA by 
 Confirm: test rows, once, seeds 3-9, every arm; 4 bits against 16 also 10-16. Tasks in the order of `STEPS`: a cut plan has one whole.
 
 Rules, set before any run. `compared` gives one arm minus another, whole answers right, by seed and row, families resampled. 4 bits
-cost nothing that matters where the interval of NF4 minus 16 bits lies above -`MARGIN`; of the other two pairs one arm is ahead
-where the interval leaves 0 out. Anything else is not decided.
+cost nothing that matters where the interval of NF4 minus 16 bits lies above -`MARGIN` (of all seeds that both have; 10-16 were added
+after a look at the first); of the other two pairs one arm is ahead where the interval leaves 0 out. Anything else is not decided.
 
 The Qwen weights come from a GGUF file (Q4_K_M): they were 4-bit once, in another grid than NF4. The comparison says what a second
 rounding costs; for weights that were never rounded it is a hint.

@@ -5,9 +5,9 @@
     python -m data.runs.plan_06 confirm > build/06_confirm.json    after the search
 
 Search: valid rows, batches of 16, rates half a decade apart, alpha = 2r. `routing_words`, 100 steps: rank 16 with seeds 0-2, ranks 4
-and 64 with seed 0. `policy`, 200 steps, a task whose curve rests on a plateau: rank 16, seeds 0-2 (not run yet).
+and 64 with seed 0. `policy`, 200 steps, a task whose curve rests on a plateau: rank 16, seeds 0-2.
 Full fine-tuning: `routing_words`, rates a decade lower, seeds 0-2.
-Confirm (not run yet): test rows, once, seeds 3-9, rank 16, every rate, both tasks. On the curves of each seed Q3's advice is played from
+Confirm: test rows, once, seeds 3-9, rank 16, every rate, both tasks. On the curves of each seed Q3's advice is played from
 1e-4 (`curves.follow`, whose thresholds were found on the search of `routing_words`); where it ends, it meets the rate that was best
 on valid. Rule: claims.toml, Q3.
 """

@@ -6,7 +6,7 @@
 Trained with notebook 08's cells, whose rows are tokenized by hand and can therefore be mixed. The goal is `routing_words`; the rate
 of 06 for this task and model, the same for every arm, so there is nothing to search. Test rows, once, seeds 3-9. Rules: claims.toml.
 Recorded: seeds 3-8 of the 1.5B, of the wordings `letters` and `words shuffled` 3-7. They left Q4b undecided (+6.2 points
-[+0.5, +12.0]), so five more seeds of its two ends, 10-14, were planned then; not run yet.
+[+0.5, +12.0]), so five more seeds of its two ends, 10-14, were planned then, and run.
 
 Goal (Q4a), 100 steps of 16 rows; a run's stage says which rows:
 

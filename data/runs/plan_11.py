@@ -11,7 +11,7 @@ NAMES = {"LLaMA-Factory": "llamafactory", "ms-swift": "swift"}
 
 def measured(runs: list[dict]) -> dict:
     """Q9b: the largest distance of a step's loss from trl's, of each framework that was run."""
-    losses = {r["name"]: np.array(r["result"]["losses"]) for r in runs}
+    losses = {r["name"]: np.array(r["result"]["losses"]) for r in runs if r["stage"] == "run"}
     if "trl" not in losses:
         return {}
     apart = {part: float(np.abs(losses[name] - losses["trl"]).max()) for part, name in NAMES.items() if name in losses}
