@@ -654,11 +654,11 @@ def test_the_command_line_plans_several_cards(tmp_path, monkeypatch, capsys):
 
 
 def test_memory_of_several_cards_as_recorded():
-    """Every setting of data/runs/13.jsonl that ran, within 8%: one card, copies, slices; 7B, 32B and 72B."""
+    """Every shape of data/runs/13.jsonl that ran, within 8%: one card, copies, slices; 7B, 32B and 72B."""
     from data.runs import bench_13
 
     lines = [json.loads(line) for line in (planner.DATA / "runs" / "13.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if "result" in line and line["launcher"] != "fsdp from card"]
+    lines = [line for line in lines if "shape" in line and "result" in line and line["launcher"] != "fsdp from card"]
     assert {line["shape"] for line in lines} == {"7B", "32B", "72B"} and len(lines) >= 9
     for line in lines:
         numbers = bench_13.CONFIGS[line["shape"]]
