@@ -19,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.hardware import CONTEXT_GIB
 from helpers.recordings import pack
 
 SEEDS = (3, 4, 5)
@@ -29,7 +30,7 @@ COLUMNS = {  # of the page's table: name, what it sets
 }
 CONFIRMED = (("8GB", 2), ("8GB", 6), ("16GB", 6))  # column, epochs
 SETTINGS = {"THREADS": 0, "SHAPE": "", "ROW_WORDS": 0, "CAP_GIB": 0.0}  # of `before` and `collect` alone
-THREADS, CONTEXT_GIB = 8, 0.7  # what CUDA itself takes of a card
+THREADS = 8
 
 
 def confirm(model: str = "qwen-1.5b") -> list[dict]:
